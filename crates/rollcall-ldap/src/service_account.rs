@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use rollcall_core::dialect::Dialect;
 use rollcall_core::secret::Password;
 use rollcall_core::verdict::is_password_refused;
+use tokio::sync::MutexGuard;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
 
@@ -18,8 +19,8 @@ use crate::password_keeper::{AnotherPassword, PasswordKeeper, TriedPassword};
 use crate::refusal_memory::RefusalMemory;
 use crate::result_code::{ResultClass, ResultCode};
 
-/// How long a bind waits for another one that goes on, from which it learns whether the password is refused. No longer, since
-/// the other one may be at a host that does not answer.
+/// How long binds wait for another one that goes on, from which they learn whether the password is refused. Then one of them
+/// goes on beside it, since the other one may be at a host that does not answer.
 const TURN: Duration = Duration::from_secs(2);
 
 /// The bind account of one directory.
@@ -31,6 +32,8 @@ pub(crate) struct ServiceAccount {
     operation_timeout: Duration,
     /// One connection finds out whether the directory takes the password; those that come meanwhile wait for that.
     turn: tokio::sync::Mutex<()>,
+    /// The turn of the one that goes on when that took too long.
+    second_turn: tokio::sync::Mutex<()>,
     said: Mutex<Said>,
     /// Held by the one connection that asks for another password. The others then find the password here.
     asking: tokio::sync::Mutex<()>,
@@ -71,6 +74,7 @@ impl ServiceAccount {
             dialect: config.dialect,
             operation_timeout: config.settings.operation_timeout,
             turn: tokio::sync::Mutex::default(),
+            second_turn: tokio::sync::Mutex::default(),
             said: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
         }
@@ -173,19 +177,37 @@ impl ServiceAccount {
         with_password_policy: bool,
     ) -> Result<(Arc<Password>, BindAnswer, bool), BindError> {
         let came = Instant::now();
-        let turn = timeout(TURN, self.turn.lock()).await.ok();
+        let turn = self.take_turn(came + self.operation_timeout).await?;
         let password = self.password();
         if let Some((answer, _)) = self.refused(&password) {
             return Ok((password, answer, true));
         }
         // Accepted while this one waited: the others need not wait for each other.
-        let _turn = turn.filter(|_| !self.was_accepted_since(&password, came));
+        let _turn = (!self.was_accepted_since(&password, came)).then_some(turn);
         let deadline = Instant::now() + self.operation_timeout;
         let answer = connection
             .simple_bind(&self.dn, &password, with_password_policy, deadline)
             .await?;
         self.note(&password, &answer);
         Ok((password, answer, false))
+    }
+
+    /// Waits until this connection may send the password. Two at most send it at a time, so that a directory that is slow to
+    /// refuse it counts it twice at most.
+    async fn take_turn(&self, deadline: Instant) -> Result<MutexGuard<'_, ()>, BindError> {
+        if let Ok(turn) = timeout(TURN, self.turn.lock()).await {
+            return Ok(turn);
+        }
+        let either = async {
+            tokio::select! {
+                turn = self.turn.lock() => turn,
+                turn = self.second_turn.lock() => turn,
+            }
+        };
+        timeout_at(deadline, either).await.map_err(|_| BindError {
+            error: LdapError::Timeout,
+            unsent: true,
+        })
     }
 
     async fn bind_with_pending(

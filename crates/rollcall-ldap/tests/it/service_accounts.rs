@@ -12,6 +12,7 @@ use rollcall_ldap::{
 };
 use rollcall_testkit::{Operation, Peer, ScriptedLdap, ber, wait_for};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::setup::*;
 
@@ -220,6 +221,35 @@ async fn a_wrong_password_is_sent_once_however_many_connections_are_opened_at_on
     }
     assert_eq!(keeper.asked.load(Ordering::SeqCst), 1);
     assert_eq!(*keeper.told.lock(), [TriedPassword::Refused]);
+}
+
+/// Those who wait in vain for the first answer do not all send the password.
+#[tokio::test]
+async fn a_directory_that_is_slow_to_refuse_a_password_gets_it_twice_at_most() {
+    let third = Arc::new(Notify::new());
+    let binds = Arc::new(AtomicUsize::new(0));
+    let server = ScriptedLdap::plain(move |mut peer: Peer| {
+        let (third, binds) = (Arc::clone(&third), Arc::clone(&binds));
+        async move {
+            let request = next(&mut peer).await?;
+            if binds.fetch_add(1, Ordering::SeqCst) == 2 {
+                third.notify_waiters();
+            }
+            // The first answer comes when a third bind has come, or would have.
+            let _ = timeout(Duration::from_secs(4), third.notified()).await;
+            peer.send(&ber::bind_response(request.id, 49, "", WRONG)).await?;
+            peer.closed().await
+        }
+    })
+    .await
+    .unwrap();
+    let settings = settings(&[format!("ldap://{}", server.address())]);
+    let directory = LdapDirectory::new(config(settings, "service password")).unwrap();
+    let reads = (0..6).map(|_| read_something(&directory));
+    let read = futures::future::join_all(reads).await;
+    let refused = |read: &Result<bool, LdapError>| matches!(read, Err(LdapError::BindRefused(_)));
+    assert!(read.iter().all(refused), "{read:?}");
+    assert_eq!(sent(&server, "service password"), 2);
 }
 
 /// What is no refusal of a password says nothing about the next bind.
