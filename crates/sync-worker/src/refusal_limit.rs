@@ -9,18 +9,23 @@ use rollcall_core::directory::{DirectorySettings, RefusalsAllowed};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::TenantId;
 
-/// Accounts remembered before those that were not refused lately are forgotten.
-const MAX_REMEMBERED: usize = 10_000;
+/// Accounts of one tenant that are remembered: a tenant may make up as many names as it has checks. Then the one that was
+/// refused longest ago is forgotten.
+const MAX_ACCOUNTS: usize = 100;
+/// Tenants that are remembered before those without a recent refusal are forgotten.
+const MAX_TENANTS: usize = 10_000;
+/// Refusals of one account that are remembered. No limit is as high.
+const MAX_REFUSALS: usize = 100;
 /// Nobody's window is longer.
 const LONGEST: Duration = Duration::from_secs(7 * 86_400);
 
-/// A tenant, and the name of the bind account as its server compares it, or nearly.
-type Account = (TenantId, String);
+/// When each account was refused, by its name as its server compares it, or nearly.
+type Accounts = HashMap<String, VecDeque<Instant>>;
 
 /// Counts by account how often its password was refused.
 #[derive(Default)]
 pub(crate) struct RefusalLimit {
-    refused: Mutex<HashMap<Account, VecDeque<Instant>>>,
+    refused: Mutex<HashMap<TenantId, Accounts>>,
 }
 
 impl RefusalLimit {
@@ -35,8 +40,9 @@ impl RefusalLimit {
         allowed: RefusalsAllowed,
         now: Instant,
     ) -> Result<(), Error> {
-        let mut refused = self.refused.lock();
-        let Some(times) = refused.get_mut(&account(tenant, settings)) else {
+        let refused = self.refused.lock();
+        let accounts = refused.get(tenant);
+        let Some(times) = accounts.and_then(|accounts| accounts.get(&account(settings))) else {
             return Ok(());
         };
         let is_recent = |time: &Instant| now.saturating_duration_since(*time) < allowed.window;
@@ -56,25 +62,37 @@ impl RefusalLimit {
     /// The directory refused (or accepted) the password of the account at `now`.
     pub(crate) fn note(&self, tenant: &TenantId, settings: &DirectorySettings, accepted: bool, now: Instant) {
         let mut refused = self.refused.lock();
+        let account = account(settings);
         if accepted {
-            refused.remove(&account(tenant, settings));
+            if let Some(accounts) = refused.get_mut(tenant) {
+                accounts.remove(&account);
+            }
             return;
         }
-        if refused.len() >= MAX_REMEMBERED {
-            let is_recent = |time: &Instant| now.saturating_duration_since(*time) < LONGEST;
-            refused.retain(|_, times| times.back().is_some_and(is_recent));
+        let is_recent = |times: &VecDeque<Instant>| {
+            times
+                .back()
+                .is_some_and(|time| now.saturating_duration_since(*time) < LONGEST)
+        };
+        if refused.len() >= MAX_TENANTS && !refused.contains_key(tenant) {
+            refused.retain(|_, accounts| accounts.values().any(is_recent));
         }
-        let times = refused.entry(account(tenant, settings)).or_default();
+        let accounts = refused.entry(tenant.clone()).or_default();
+        if accounts.len() >= MAX_ACCOUNTS && !accounts.contains_key(&account) {
+            let oldest = accounts.iter().min_by_key(|(_, times)| times.back());
+            let oldest = oldest.map(|(name, _)| name.clone());
+            oldest.and_then(|name| accounts.remove(&name));
+        }
+        let times = accounts.entry(account).or_default();
         times.push_back(now);
-        // More are never asked about.
-        if times.len() > 100 {
+        if times.len() > MAX_REFUSALS {
             times.pop_front();
         }
     }
 }
 
-fn account(tenant: &TenantId, settings: &DirectorySettings) -> Account {
-    (tenant.clone(), settings.bind_dn.to_lowercase())
+fn account(settings: &DirectorySettings) -> String {
+    settings.bind_dn.to_lowercase()
 }
 
 #[cfg(test)]
@@ -124,5 +142,20 @@ mod tests {
             limit.note(&acme, &service, accepted, now);
         }
         limit.admit(&acme, &service, ALLOWED, now).unwrap();
+    }
+
+    #[test]
+    fn a_tenant_that_makes_up_names_takes_the_memory_of_a_few() {
+        let (limit, acme) = (RefusalLimit::default(), TenantId::parse("acme").unwrap());
+        let start = Instant::now();
+        for number in 0..1_000 {
+            let settings = account_of(&format!("cn={number}"));
+            limit.note(&acme, &settings, false, start + Duration::from_secs(number));
+        }
+        let refused = limit.refused.lock();
+        let mut kept: Vec<&str> = refused[&acme].keys().map(String::as_str).collect();
+        kept.sort_unstable();
+        assert_eq!(kept.len(), MAX_ACCOUNTS);
+        assert_eq!((kept[0], kept[MAX_ACCOUNTS - 1]), ("cn=900", "cn=999"));
     }
 }
