@@ -15,7 +15,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-const CALLERS: usize = 6;
+/// How many call at a time.
+pub(crate) const CALLERS: usize = 6;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The replicas that a client knows, and which of them say that they serve.
@@ -86,7 +87,8 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Some callers make this call without a pause, each time with another number.
+    /// [`CALLERS`] callers make this call without a pause. A caller's numbers are [`CALLERS`] apart, so no two callers have the
+    /// same.
     pub(crate) fn start<C, F>(balancer: &Balancer, call: C) -> Self
     where
         C: Fn(Channel, usize) -> F + Clone + Send + 'static,
@@ -99,10 +101,10 @@ impl Load {
             calling.spawn(async move {
                 let mut turn = caller;
                 while !over.load(Ordering::SeqCst) {
-                    let channel = balancer.pick(turn).context("no replica serves")?;
+                    let channel = balancer.pick(turn / CALLERS).context("no replica serves")?;
                     call(channel, turn).await?;
                     done.fetch_add(1, Ordering::SeqCst);
-                    turn += CALLERS + 1;
+                    turn += CALLERS;
                 }
                 anyhow::Ok(())
             });

@@ -10,10 +10,11 @@ use rollcall_testkit::Proxy;
 use system_tests::{Backend, Release, Service};
 use tokio::process::Command;
 
-use crate::balancer::{Balancer, Load};
+use crate::balancer::{Balancer, CALLERS, Load};
 use crate::crowd::Crowd;
 
-const PEOPLE: usize = 40;
+/// No two callers log in the same person: the release before may refuse somebody who logs in at several replicas at once.
+const PEOPLE: usize = 7 * CALLERS;
 /// Calls from one step of the upgrade to the next.
 const CALLS: usize = 50;
 /// The tables that logins and runs read with statements that are prepared.

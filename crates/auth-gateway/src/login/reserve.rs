@@ -72,7 +72,7 @@ pub(super) async fn reserve(c: &Context, attempt: &Attempt, person: &Person) -> 
         let (time, subject) = match take_slots(c, &person.tenant, &wanted, &mut turn, patience).await? {
             Reserved::Taken(slots) => break slots,
             Reserved::Wait { .. } if is_repeat => return Err(repeated(c, person, start).await),
-            Reserved::Wait { time, subject } => (time, subject),
+            Reserved::Wait { time, subject, .. } => (time, subject),
         };
         let of_client = matches!(subject, SoftLockSubject::Client(_));
         let mode = match of_client {
@@ -135,7 +135,8 @@ fn reservations(c: &Context, attempt: &Attempt, person: &Person) -> Vec<Reservat
     [of_person].into_iter().chain(of_client).collect()
 }
 
-/// Takes the slots. While other attempts of this subject hold slots in this process, waits for one to become free.
+/// Takes the slots. While other attempts hold slots that they may give back, in this process or at another replica, waits for
+/// one: whoever logs in at several replicas at once is not taken for somebody who guesses.
 async fn take_slots(
     c: &Context,
     tenant: &TenantId,
@@ -148,7 +149,9 @@ async fn take_slots(
         let reserved = c.login_store.reserve(tenant, wanted).await?;
         match reserved {
             Reserved::Taken(_) => turn.hold(&asking),
-            Reserved::Wait { .. } if asking.may_come_free() && Instant::now() < deadline => {
+            Reserved::Wait { may_come_free, .. }
+                if (asking.may_come_free() || may_come_free) && Instant::now() < deadline =>
+            {
                 drop(asking);
                 tokio::time::sleep(SLOT_PAUSE).await;
                 continue;

@@ -18,7 +18,7 @@ async fn while_all_wait(world: &World, passwords: &[&str], act: impl AsyncFn()) 
     world.server.pause().unwrap();
     let logins = join_all(passwords.iter().map(|password| world.login("ada", password)));
     let acting = async {
-        all_have_begun(world).await;
+        all_have_begun(world, 0).await;
         act().await;
         world.server.resume().unwrap();
     };
@@ -27,13 +27,13 @@ async fn while_all_wait(world: &World, passwords: &[&str], act: impl AsyncFn()) 
 
 /// Whoever was sent before has come to the directory, or waits for somebody who has: a call that is sent later, and
 /// takes longer until then, is answered.
-async fn all_have_begun(world: &World) {
+pub(crate) async fn all_have_begun(world: &World, gateway: usize) {
     for _ in 0..3 {
         let stranger = AuthenticateRequest {
             tenant: "tenants/other".into(),
             ..request("ada", "x")
         };
-        let told = world.attempt(0, stranger).await;
+        let told = world.attempt(gateway, stranger).await;
         assert_eq!(told, "NotFound TENANT_NOT_FOUND");
     }
 }
@@ -126,10 +126,10 @@ async fn a_first_caller_that_leaves_takes_nobody_with_it() {
     world.server.pause().unwrap();
     let mut auth = AuthServiceClient::new(world.channel(0));
     let first = tokio::spawn(async move { auth.authenticate(request("ada", "old")).await });
-    all_have_begun(&world).await;
+    all_have_begun(&world, 0).await;
     let others = join_all((0..5).map(|_| world.login("ada", "old")));
     let acting = async {
-        all_have_begun(&world).await;
+        all_have_begun(&world, 0).await;
         first.abort();
         world.server.resume().unwrap();
     };
@@ -148,7 +148,7 @@ async fn nor_does_one_that_is_in_a_hurry() {
     let mut hurried = tonic::Request::new(request("ada", "old"));
     hurried.set_timeout(Duration::from_millis(500));
     let first = tokio::spawn(async move { auth.authenticate(hurried).await });
-    all_have_begun(&world).await;
+    all_have_begun(&world, 0).await;
     let others = join_all((0..5).map(|_| world.login("ada", "old")));
     let acting = async {
         let status = first.await.unwrap().unwrap_err();

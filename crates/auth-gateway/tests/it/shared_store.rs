@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rollcall_testkit::{Proxy, TestDatabase, wait_for};
 
-use crate::world::{PASSWORD, World, dn};
+use crate::at_once::all_have_begun;
+use crate::world::{PASSWORD, World, dn, request};
 
 const DENIED: &str = "DENIED INVALID_CREDENTIALS";
 
@@ -55,4 +56,30 @@ async fn a_database_that_vanishes_without_a_word_is_found_again_under_its_addres
     })
     .await
     .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_logs_in_at_two_gateways_at_once_waits_and_is_not_taken_for_a_guesser() {
+    let mut world = World::on_postgres(TestDatabase::new().unwrap()).await;
+    let one = [("throttle.login_limit", "1")];
+    let first = world.start_gateway(&one).await;
+    let second = world.start_gateway(&one).await;
+    for gateway in [first, second] {
+        assert_eq!(world.attempt(gateway, request("ada", PASSWORD)).await, "OK ada");
+    }
+    world.server.pause().unwrap();
+    let at_first = world.attempt(first, request("ada", PASSWORD));
+    let both = async {
+        all_have_begun(&world, first).await;
+        let at_second = world.attempt(second, request("ada", PASSWORD));
+        let resume = async {
+            all_have_begun(&world, second).await;
+            world.server.resume().unwrap();
+        };
+        tokio::join!(at_second, resume).0
+    };
+    assert_eq!(tokio::join!(at_first, both), ("OK ada".into(), "OK ada".into()));
+    assert_eq!(world.attempt(second, request("ada", "wrong")).await, DENIED);
+    let refused = world.attempt(first, request("ada", PASSWORD)).await;
+    assert_eq!(refused, "DENIED TOO_MANY_ATTEMPTS");
 }

@@ -13,6 +13,8 @@ use crate::id::UserId;
 const MAX_SKEW: TimeDelta = TimeDelta::minutes(1);
 /// An address from which a user logged in counts as theirs for this long.
 const KNOWN_FOR: TimeDelta = TimeDelta::days(7);
+/// A slot that was taken no longer ago may belong to an attempt that goes on. A bind takes less, if the directory is well.
+const UNDER_WAY: TimeDelta = TimeDelta::seconds(5);
 
 /// What is counted together.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -124,6 +126,12 @@ impl SoftLockPolicy {
         ))
     }
 
+    /// Whether a subject without a slot may get one soon: attempts that may still go on, in any process, hold what the known
+    /// failures leave.
+    pub fn may_come_free(&self, state: &SoftLockCounter, now: DateTime<Utc>) -> bool {
+        state.failures < self.limit && state.reserved > 0 && now - state.last_time < UNDER_WAY
+    }
+
     /// When the failures are forgotten, if none is added.
     fn end(&self, state: &SoftLockCounter) -> DateTime<Utc> {
         let (since, time) = match (self.is_reached(state), self.fixed) {
@@ -220,6 +228,31 @@ mod tests {
             state = Some(POLICY.reserve(state, None, at(0)).unwrap().0);
         }
         assert_eq!(POLICY.reserve(state, None, at(1)), Err(TimeDelta::minutes(19)));
+    }
+
+    #[test]
+    fn a_slot_may_come_free_while_attempts_go_on_and_not_once_all_have_failed() {
+        let mut reserved = SoftLockCounter::new(at(0));
+        reserved.reserved = 3;
+        let second = |second| at(0) + TimeDelta::seconds(second);
+        assert!(POLICY.may_come_free(&reserved, second(1)));
+        assert!(!POLICY.may_come_free(&reserved, second(5)));
+        let mixed = SoftLockCounter {
+            failures: 2,
+            reserved: 1,
+            ..reserved
+        };
+        assert!(POLICY.may_come_free(&mixed, second(1)));
+        for failures in [3, 4] {
+            let failed = SoftLockCounter { failures, ..mixed };
+            assert!(!POLICY.may_come_free(&failed, second(1)));
+        }
+        let failed = SoftLockCounter {
+            failures: 3,
+            reserved: 0,
+            ..reserved
+        };
+        assert!(!POLICY.may_come_free(&failed, second(1)));
     }
 
     #[test]

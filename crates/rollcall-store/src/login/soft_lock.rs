@@ -64,6 +64,8 @@ pub enum Reserved {
         time: TimeDelta,
         /// The first subject without a slot.
         subject: SoftLockSubject,
+        /// Each subject without a slot may get one soon, since attempts that go on hold some, here or in another process.
+        may_come_free: bool,
     },
 }
 

@@ -52,6 +52,7 @@ impl Counters {
         let mut set_back = Vec::new();
         let mut slots = Vec::with_capacity(reservations.len());
         let mut refused: Option<(TimeDelta, SoftLockSubject)> = None;
+        let mut may_come_free = true;
         let wanted = reservations
             .iter()
             .flat_map(|reservation| self.wanted(tenant, reservation, now));
@@ -74,12 +75,17 @@ impl Counters {
                 Err(wait) => {
                     let (longest, _) = refused.get_or_insert_with(|| (wait, subject.clone()));
                     *longest = wait.max(*longest);
+                    may_come_free &= state.is_some_and(|state| policy.may_come_free(&state, now));
                 }
             }
         }
         if let Some((time, subject)) = refused {
             self.change(set_back);
-            return Reserved::Wait { time, subject };
+            return Reserved::Wait {
+                time,
+                subject,
+                may_come_free,
+            };
         }
         self.change(taken);
         Reserved::Taken(slots)

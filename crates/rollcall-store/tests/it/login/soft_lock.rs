@@ -108,7 +108,7 @@ async fn all_subjects_or_none(engine: Engine) {
     );
     later(&engine, 60).await;
     let waits = store.logins.reserve(&acme(), &both).await.unwrap();
-    let Reserved::Wait { time, subject } = waits else {
+    let Reserved::Wait { time, subject, .. } = waits else {
         panic!("there was a slot");
     };
     assert_eq!(subject, user());
