@@ -21,8 +21,10 @@ use super::single_flight::Leader;
 use super::soft_lock::queue::Turn;
 use super::soft_lock::unsettled::Held;
 
-/// How long to wait before looking again whether a slot is free.
+/// How long to wait before looking again whether an attempt of this process has given back its slot.
 const SLOT_PAUSE: Duration = Duration::from_millis(10);
+/// The same for an attempt of another replica, of which this one knows nothing but the count.
+const REPLICA_PAUSE: Duration = Duration::from_millis(50);
 
 /// What an attempt holds before its password may be tried.
 pub(super) struct Slots {
@@ -147,18 +149,22 @@ async fn take_slots(
     loop {
         let asking = turn.ask().await;
         let reserved = c.login_store.reserve(tenant, wanted).await?;
-        match reserved {
-            Reserved::Taken(_) => turn.hold(&asking),
-            Reserved::Wait { may_come_free, .. }
-                if (asking.may_come_free() || may_come_free) && Instant::now() < deadline =>
-            {
-                drop(asking);
-                tokio::time::sleep(SLOT_PAUSE).await;
-                continue;
+        let pause = match reserved {
+            Reserved::Taken(_) => {
+                turn.hold(&asking);
+                return Ok(reserved);
             }
-            Reserved::Wait { .. } => {}
+            Reserved::Wait { .. } if asking.may_come_free() => SLOT_PAUSE,
+            Reserved::Wait {
+                may_come_free: true, ..
+            } => REPLICA_PAUSE,
+            Reserved::Wait { .. } => return Ok(reserved),
+        };
+        if Instant::now() >= deadline {
+            return Ok(reserved);
         }
-        return Ok(reserved);
+        drop(asking);
+        tokio::time::sleep(pause).await;
     }
 }
 
