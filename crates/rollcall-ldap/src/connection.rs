@@ -22,7 +22,7 @@ use tracing::Span;
 use tracing::field::Empty;
 
 use crate::bind::{self, BindAnswer};
-use crate::connection_limit::Place;
+use crate::connection_limit::ConnectionPermit;
 use crate::dial::is_own_want;
 use crate::endpoint::Stream;
 use crate::entry;
@@ -70,7 +70,7 @@ pub(crate) struct Connection {
     idle: bool,
     pub(crate) opened: Instant,
     pub(crate) last_used: Instant,
-    _place: Place,
+    _connection_permit: ConnectionPermit,
 }
 
 impl Connection {
@@ -79,7 +79,7 @@ impl Connection {
         stream: Stream,
         limits: Limits,
         permit: LargeMessagePermit,
-        place: Place,
+        connection_permit: ConnectionPermit,
     ) -> Result<Self, LdapError> {
         let lost = |error: std::io::Error| match is_own_want(&error) {
             true => LdapError::Exhausted,
@@ -113,7 +113,7 @@ impl Connection {
             idle: true,
             opened: now,
             last_used: now,
-            _place: place,
+            _connection_permit: connection_permit,
         })
     }
 
@@ -136,7 +136,7 @@ impl Connection {
             ldap.with_controls(vec![bind::password_policy_request()]);
         }
         let outcome = self
-            .guarded(ldap.simple_bind(name, password.expose()), deadline)
+            .within_deadline(ldap.simple_bind(name, password.expose()), deadline)
             .await;
         match outcome {
             Ok(result) => {
@@ -173,7 +173,7 @@ impl Connection {
         let span = tracing::info_span!(target: "rollcall_trace", "ldap.search", ?scope, ldap.result = Empty);
         self.search_began = Some((Instant::now(), span));
         let start = ldap.streaming_search(&query.base, scope, &query.filter, query.attributes.clone());
-        let started = self.guarded(start, deadline).await;
+        let started = self.within_deadline(start, deadline).await;
         self.search = Some(started.inspect_err(|error| self.search_ended(Err(error)))?);
         Ok(())
     }
@@ -276,7 +276,7 @@ impl Connection {
     }
 
     /// Runs a call into ldap3 with a deadline. A panic in there ends this connection and nothing else.
-    async fn guarded<T>(
+    async fn within_deadline<T>(
         &self,
         call: impl Future<Output = Result<T, ldap3::LdapError>>,
         deadline: Instant,

@@ -17,7 +17,7 @@ use crate::error::LdapError;
 pub struct ConnectionLimit(Arc<Shared>);
 
 struct Shared {
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     waiting: AtomicUsize,
     next_mark: AtomicU64,
     /// Idle connections, the longest idle first, and how to close each.
@@ -31,39 +31,39 @@ pub(crate) struct IdleMark(u64);
 type Close = Box<dyn FnOnce(IdleMark) + Send>;
 
 /// The right to hold one connection.
-pub(crate) type Place = OwnedSemaphorePermit;
+pub(crate) type ConnectionPermit = OwnedSemaphorePermit;
 
 impl ConnectionLimit {
     /// A limit of this many connections, at least one.
     pub fn new(connections: usize) -> Self {
         Self(Arc::new(Shared {
-            places: Arc::new(Semaphore::new(connections.max(1))),
+            permits: Arc::new(Semaphore::new(connections.max(1))),
             waiting: AtomicUsize::new(0),
             next_mark: AtomicU64::new(0),
             idle: Mutex::default(),
         }))
     }
 
-    /// A place for one more connection. Closes an idle one if there is no place, or waits until the deadline.
-    pub(crate) async fn place(&self, deadline: Instant) -> Result<Place, LdapError> {
-        if let Some(place) = self.free_place() {
-            return Ok(place);
+    /// A permit for one more connection. Closes an idle one if there is none, or waits until the deadline.
+    pub(crate) async fn permit(&self, deadline: Instant) -> Result<ConnectionPermit, LdapError> {
+        if let Some(permit) = self.free_permit() {
+            return Ok(permit);
         }
-        // While this waits, no connection becomes idle: it closes instead, and its place is free.
+        // While this waits, no connection becomes idle: it closes instead, and its permit is free.
         let _waiting = Waiting::count(&self.0);
         while self.close_longest_idle() {
-            if let Some(place) = self.free_place() {
-                return Ok(place);
+            if let Some(permit) = self.free_permit() {
+                return Ok(permit);
             }
         }
-        let place = timeout_at(deadline, self.0.places.clone().acquire_owned()).await;
-        place.ok().and_then(Result::ok).ok_or_else(|| {
+        let permit = timeout_at(deadline, self.0.permits.clone().acquire_owned()).await;
+        permit.ok().and_then(Result::ok).ok_or_else(|| {
             tracing::warn!("no connection to a directory is left: all that this process may hold are in use");
             LdapError::Exhausted
         })
     }
 
-    /// Whether somebody waits for a place. Then a connection that is no longer used should close.
+    /// Whether somebody waits for a permit. Then a connection that is no longer used should close.
     pub(crate) fn is_wanted(&self) -> bool {
         self.0.waiting.load(Ordering::SeqCst) > 0
     }
@@ -81,8 +81,8 @@ impl ConnectionLimit {
         self.0.idle.lock().remove(&mark);
     }
 
-    fn free_place(&self) -> Option<Place> {
-        self.0.places.clone().try_acquire_owned().ok()
+    fn free_permit(&self) -> Option<ConnectionPermit> {
+        self.0.permits.clone().try_acquire_owned().ok()
     }
 
     /// False if no connection is idle.

@@ -16,7 +16,7 @@ use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::{CircuitBreaker, HostStatus};
 use crate::config::{DirectoryConfig, PoolLimits};
 use crate::connection::Connection;
-use crate::connection_limit::{ConnectionLimit, IdleMark, Place};
+use crate::connection_limit::{ConnectionLimit, ConnectionPermit, IdleMark};
 use crate::endpoint::Endpoint;
 use crate::error::{LdapError, Misconfiguration};
 use crate::measure::{Load, PoolLoad, measured};
@@ -272,7 +272,7 @@ impl Pools {
         {
             return Err(LdapError::BindRefused(code));
         }
-        let place = self.place(deadline).await?;
+        let connection_permit = self.connection_permit(deadline).await?;
         let stream = self.endpoint.open(&self.endpoint.hosts[host], deadline).await?;
         if let Some(end) = stream.certificate_end() {
             self.hosts[host].breaker.showed_certificate(end);
@@ -285,7 +285,7 @@ impl Pools {
             stream,
             limits,
             LargeMessagePermit::of(self.large_messages.clone()),
-            place,
+            connection_permit,
         )
         .await?;
         if role == Role::Bind {
@@ -300,8 +300,8 @@ impl Pools {
     }
 
     /// The right to hold one more connection.
-    pub(crate) async fn place(&self, deadline: Instant) -> Result<Place, LdapError> {
-        self.connections.place(deadline).await
+    pub(crate) async fn connection_permit(&self, deadline: Instant) -> Result<ConnectionPermit, LdapError> {
+        self.connections.permit(deadline).await
     }
 
     /// A permit of the bulkhead of the connections bound as the service account.

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::ber;
 use crate::bind::{self, BindAnswer};
-use crate::connection_limit::Place;
+use crate::connection_limit::ConnectionPermit;
 use crate::directory::LdapDirectory;
 use crate::endpoint::Stream;
 use crate::error::LdapError;
@@ -44,7 +44,7 @@ const MESSAGE_ID: u32 = 1;
 pub struct ValueReader {
     wire: Wire<Box<dyn Io>>,
     _permit: OwnedSemaphorePermit,
-    _place: Place,
+    _connection_permit: ConnectionPermit,
 }
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -126,7 +126,7 @@ impl Pools {
         deadline: Instant,
     ) -> Result<Result<ValueReader, ResultCode>, LdapError> {
         let permit = self.service_permit(deadline).await?;
-        let place = self.place(deadline).await?;
+        let connection_permit = self.connection_permit(deadline).await?;
         let stream = self.endpoint.open(&self.endpoint.hosts[host], deadline).await?;
         let stream: Box<dyn Io> = match stream {
             Stream::Plain(tcp) => Box::new(tcp),
@@ -142,7 +142,7 @@ impl Pools {
         Ok(Ok(ValueReader {
             wire,
             _permit: permit,
-            _place: place,
+            _connection_permit: connection_permit,
         }))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! 1. `next_run.rs`: when a user sync is due.
 //! 2. `due.rs`: many schedulers and callers look for what is due; one of them starts its run. `queue.rs` says in which
-//!    order a caller starts runs; the scheduler goes by the turns in the store. `places.rs` says how many run at a
+//!    order a caller starts runs; the scheduler goes by the turns in the store. `due_permits.rs` says how many run at a
 //!    time.
 //! 3. `scheduler.rs`: looks for due syncs periodically, in every replica.
 //! 4. `crate::run`'s `admission.rs` and `permits.rs`: a run that was started waits until its directory and this worker
@@ -10,7 +10,7 @@
 
 mod due;
 mod next_run;
-mod places;
+mod due_permits;
 mod queue;
 mod scheduler;
 

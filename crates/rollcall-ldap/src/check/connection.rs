@@ -336,8 +336,8 @@ impl HostStages<'_> {
             .deadline
             .min(Instant::now() + self.config.settings.operation_timeout);
         let permit = LargeMessagePermit::of(Arc::new(Semaphore::new(1)));
-        let opened = match self.config.connections.place(deadline).await {
-            Ok(place) => Connection::new(stream, Limits::SEARCH, permit, place).await,
+        let opened = match self.config.connections.permit(deadline).await {
+            Ok(connection_permit) => Connection::new(stream, Limits::SEARCH, permit, connection_permit).await,
             Err(error) => Err(error),
         };
         let connection = match opened {

@@ -52,7 +52,7 @@ where
         };
         Box::pin(async move {
             match AssertUnwindSafe(answer).catch_unwind().await {
-                Ok(response) => Ok(response?.map(|body| Body::new(Guarded { body: Some(body) }))),
+                Ok(response) => Ok(response?.map(|body| Body::new(PanicToTrailers { body: Some(body) }))),
                 Err(_) => Ok(refusal(panicked())),
             }
         })
@@ -64,11 +64,11 @@ fn panicked() -> Error {
 }
 
 /// A body whose panics become trailers.
-struct Guarded {
+struct PanicToTrailers {
     body: Option<Body>,
 }
 
-impl http_body::Body for Guarded {
+impl http_body::Body for PanicToTrailers {
     type Data = <Body as http_body::Body>::Data;
     type Error = Status;
 

@@ -63,7 +63,7 @@ enum Who {
 }
 
 /// The right to one stream; free again when it is dropped.
-struct Place {
+struct StreamPermit {
     under_way: UnderWay,
     who: Who,
 }
@@ -115,7 +115,7 @@ where
             Some(caller) => Who::Caller(caller.name().to_owned()),
             None => Who::Stranger(peer.as_ref().map(|peer| peer.address().ip())),
         };
-        let Some(place) = self.layer.under_way.take(who, per_caller) else {
+        let Some(permit) = self.layer.under_way.take(who, per_caller) else {
             let message = "the caller has as many streams as it may have: end one, or call later";
             let error = Error::new(Reason::TooManyStreams, message)
                 .with("limit", per_caller.to_string())
@@ -123,13 +123,13 @@ where
             return Either::Right(std::future::ready(Ok(refusal(error))).boxed());
         };
         let attended =
-            move |response: Response<Body>| response.map(|body| attend(body, place, reader_timeout, peer));
+            move |response: Response<Body>| response.map(|body| attend(body, permit, reader_timeout, peer));
         Either::Right(self.inner.call(request).map_ok(attended).boxed())
     }
 }
 
 impl UnderWay {
-    fn take(&self, who: Who, limit: u32) -> Option<Place> {
+    fn take(&self, who: Who, limit: u32) -> Option<StreamPermit> {
         let mut counts = self.0.lock();
         let count = counts.entry(who.clone()).or_default();
         if *count >= limit {
@@ -137,14 +137,14 @@ impl UnderWay {
         }
         *count += 1;
         drop(counts);
-        Some(Place {
+        Some(StreamPermit {
             under_way: self.clone(),
             who,
         })
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         let mut counts = self.under_way.0.lock();
         if let Some(count) = counts.get_mut(&self.who) {
@@ -157,7 +157,7 @@ impl Drop for Place {
 }
 
 /// Ends a body whose reader takes nothing for this long.
-fn attend(body: Body, place: Place, patience: Duration, peer: Option<Peer>) -> Body {
+fn attend(body: Body, permit: StreamPermit, patience: Duration, peer: Option<Peer>) -> Body {
     let stream = Arc::new(Mutex::new(Stream {
         body: Some(body),
         waits_since: None,
@@ -166,13 +166,13 @@ fn attend(body: Body, place: Place, patience: Duration, peer: Option<Peer>) -> B
     tokio::spawn(look_after(Arc::downgrade(&stream), patience, peer));
     Body::new(Attended {
         stream,
-        _place: place,
+        _permit: permit,
     })
 }
 
 struct Attended {
     stream: Arc<Mutex<Stream>>,
-    _place: Place,
+    _permit: StreamPermit,
 }
 
 struct Stream {
@@ -215,12 +215,12 @@ impl http_body::Body for Attended {
         let mut stream = self.stream.lock();
         let Some(body) = &mut stream.body else {
             stream.waits_since = None;
-            let words = std::mem::take(&mut stream.is_given_up).then(|| {
+            let end = std::mem::take(&mut stream.is_given_up).then(|| {
                 let message = "messages were not read for too long: call again, and go on where this ended";
                 let error = Error::new(Reason::ReaderTooSlow, message).retry_after(Duration::from_secs(1));
                 Ok(Frame::trailers(trailers(error)))
             });
-            return Poll::Ready(words);
+            return Poll::Ready(end);
         };
         let polled = Pin::new(body).poll_frame(cx);
         stream.waits_since = match &polled {
@@ -244,14 +244,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_has_so_many_places_and_gets_them_back() {
+    fn each_has_so_many_permits_and_gets_them_back() {
         let under_way = UnderWay::default();
         let (one, other) = (Who::Caller("a".to_owned()), Who::Stranger(None));
         let first = under_way.take(one.clone(), 2);
         let second = under_way.take(one.clone(), 2);
         assert!(first.is_some() && second.is_some());
         assert!(under_way.take(one.clone(), 2).is_none());
-        assert!(under_way.take(other, 2).is_some(), "another's places are its own");
+        assert!(under_way.take(other, 2).is_some(), "another's permits are its own");
         drop(first);
         let third = under_way.take(one, 2);
         assert!(third.is_some());

@@ -17,7 +17,7 @@ use tokio::time::interval;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::next_run::next_run_time;
-use super::places::{Place, Places};
+use super::due_permits::{DuePermit, DuePermits};
 use super::queue::DueQueue;
 use crate::run::{RunEngine, Underway};
 use crate::worker::Worker;
@@ -194,17 +194,17 @@ impl Worker {
     ) -> Result<(), Error> {
         let mut queue = self.all_due(tenant, wanted).await?;
         let limits = &self.settings.runs;
-        let places = Places::new(limits.concurrent);
+        let permits = DuePermits::new(limits.concurrent);
         let mut waiting = JoinSet::new();
-        let mut reading: HashMap<Id, ((TenantId, DirectoryId), Place)> = HashMap::new();
+        let mut reading: HashMap<Id, ((TenantId, DirectoryId), DuePermit)> = HashMap::new();
         loop {
             let going_on = !results.is_closed() && !self.stop.is_cancelled();
             let has_room = |due: &Due| {
                 let busy = reading.values().filter(|(busy, _)| *busy == directory_of(due));
                 busy.count() < limits.per_directory as usize
             };
-            let next = going_on.then(|| queue.next(&places, has_room)).flatten();
-            let Some((due, place)) = next else {
+            let next = going_on.then(|| queue.next(&permits, has_room)).flatten();
+            let Some((due, permit)) = next else {
                 match waiting.join_next_with_id().await {
                     Some(Ok((id, ()))) => reading.remove(&id),
                     Some(Err(broken)) => reading.remove(&broken.id()),
@@ -235,7 +235,7 @@ impl Worker {
                 // The caller may be gone; the run is in the store all the same.
                 let _ = results.send(DueResult { user_sync, run }).await;
             });
-            reading.insert(task.id(), (directory_of(&due), place));
+            reading.insert(task.id(), (directory_of(&due), permit));
         }
         match queue.is_empty() || results.is_closed() {
             true => Ok(()),

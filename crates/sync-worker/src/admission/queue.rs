@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use rollcall_core::id::TenantId;
 use rollcall_store::Due;
 
-use super::places::{Place, Places};
+use super::due_permits::{DuePermit, DuePermits};
 
 /// The tenants in order, and what is due of each, the longest due first.
 #[derive(Default)]
@@ -27,10 +27,10 @@ impl DueQueue {
         self.tenants.is_empty()
     }
 
-    /// The next sync for which there is a place and room at its directory. Its tenant then goes behind the others. A
+    /// The next sync for which there is a permit and room at its directory. Its tenant then goes behind the others. A
     /// tenant without room keeps no other from starting.
-    pub(crate) fn next(&mut self, places: &Places, has_room: impl Fn(&Due) -> bool) -> Option<(Due, Place)> {
-        if places.are_full() {
+    pub(crate) fn next(&mut self, permits: &DuePermits, has_room: impl Fn(&Due) -> bool) -> Option<(Due, DuePermit)> {
+        if permits.are_full() {
             return None;
         }
         for turn in 0..self.tenants.len() {
@@ -38,7 +38,7 @@ impl DueQueue {
             let Some(fitting) = due.iter().position(&has_room) else {
                 continue;
             };
-            let Some(place) = places.take(&self.tenants[turn]) else {
+            let Some(permit) = permits.take(&self.tenants[turn]) else {
                 continue;
             };
             let (next, is_last) = (due.remove(fitting)?, due.is_empty());
@@ -47,7 +47,7 @@ impl DueQueue {
                 true => _ = self.due.remove(&tenant),
                 false => self.tenants.push_back(tenant),
             }
-            return Some((next, place));
+            return Some((next, permit));
         }
         None
     }
@@ -73,8 +73,8 @@ mod tests {
     }
 
     fn all_in_turn(queue: &mut DueQueue) -> Vec<String> {
-        let places = Places::new(4);
-        let next = || queue.next(&places, |_| true).map(|(due, _)| due.key.to_string());
+        let permits = DuePermits::new(4);
+        let next = || queue.next(&permits, |_| true).map(|(due, _)| due.key.to_string());
         std::iter::from_fn(next).collect()
     }
 
@@ -114,13 +114,13 @@ mod tests {
         ] {
             queue.push(due(tenant, id));
         }
-        let places = Places::new(4);
+        let permits = DuePermits::new(4);
         let is_idle = |due: &Due| due.directory.as_str() == "of-idle";
         let mut started = Vec::new();
         let mut held = Vec::new();
-        while let Some((due, place)) = queue.next(&places, is_idle) {
+        while let Some((due, permit)) = queue.next(&permits, is_idle) {
             started.push(due.key.tenant.to_string());
-            held.push(place);
+            held.push(permit);
         }
         assert_eq!(started, ["acme", "small"]);
         assert!(!queue.is_empty());

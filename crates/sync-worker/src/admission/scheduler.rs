@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::due::Running;
-use super::places::{Place, Places};
+use super::due_permits::{DuePermit, DuePermits};
 use crate::retention::Retention;
 use crate::worker::Worker;
 
@@ -28,7 +28,7 @@ const MORE_TENANTS: u32 = 32;
 pub struct Scheduler {
     worker: Worker,
     /// Each run that it started and that has not ended takes one.
-    places: Places,
+    permits: DuePermits,
     run_ended: Arc<Notify>,
     retention: Retention,
     /// When schedules were last brought forward.
@@ -40,7 +40,7 @@ impl Scheduler {
     pub fn new(worker: Worker) -> Self {
         Self {
             retention: Retention::new(worker.clone()),
-            places: Places::new(worker.settings.runs.concurrent),
+            permits: DuePermits::new(worker.settings.runs.concurrent),
             worker,
             run_ended: Arc::default(),
             last_look: None,
@@ -110,7 +110,7 @@ impl Scheduler {
     /// Starts as many due user syncs as there is room for. Times that were missed are made up for by one run.
     async fn start_due(&self) -> Result<(), Error> {
         // Each pass asks anew which tenants are next, since others start what is due too.
-        while !self.places.are_full() && self.start_some().await? {}
+        while !self.permits.are_full() && self.start_some().await? {}
         Ok(())
     }
 
@@ -119,22 +119,22 @@ impl Scheduler {
         let (store, now) = (&self.worker.store, self.worker.now());
         let mut has_started = false;
         for tenant in store.tenants_in_turn(now, self.portion()).await? {
-            if self.places.are_full() {
+            if self.permits.are_full() {
                 break;
             }
-            let Some(place) = self.places.take(&tenant) else {
+            let Some(permit) = self.permits.take(&tenant) else {
                 continue;
             };
             let per_directory = self.worker.settings.runs.per_directory;
             match store.next_due_of(&tenant, now, per_directory).await? {
-                Some(sync) => has_started |= self.start(&sync, place).await,
+                Some(sync) => has_started |= self.start(&sync, permit).await,
                 None => store.pass_turn(&tenant, now).await?,
             }
         }
         Ok(has_started)
     }
 
-    /// So many tenants that some of them find a place even if all others have none.
+    /// So many tenants that some of them find a permit even if all others have none.
     fn portion(&self) -> u32 {
         u32::try_from(self.worker.settings.runs.concurrent)
             .unwrap_or(u32::MAX)
@@ -142,7 +142,7 @@ impl Scheduler {
     }
 
     /// False if another process was faster, or the sync cannot be started now.
-    async fn start(&self, sync: &UserSync, place: Place) -> bool {
+    async fn start(&self, sync: &UserSync, permit: DuePermit) -> bool {
         let key = sync.key();
         let started = self
             .worker
@@ -155,7 +155,7 @@ impl Scheduler {
                 tokio::spawn(async move {
                     let waited = engine.wait_for(*underway).await;
                     note("wait for a run", waited.map(|_| ()));
-                    drop(place);
+                    drop(permit);
                     run_ended.notify_one();
                 });
                 true

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tenant_has_its_part_of_the_places_and_leaves_the_rest_to_others() {
+    fn a_tenant_has_its_part_of_the_permits_and_leaves_the_rest_to_others() {
         let permits = WorkerPermits::new(4);
         let [acme, evil, third] = ["acme", "evil", "third"].map(|tenant| TenantId::parse(tenant).unwrap());
         let take = |tenant| permits.take(tenant).now_or_never().map(Result::unwrap);

@@ -8,20 +8,20 @@ use rollcall_core::id::TenantId;
 
 use crate::run::per_tenant;
 
-/// The places of one scheduler or caller.
+/// The permits of one scheduler or caller.
 #[derive(Clone)]
-pub(crate) struct Places {
+pub(crate) struct DuePermits {
     concurrent: usize,
     taken: Arc<Mutex<HashMap<TenantId, usize>>>,
 }
 
-/// A place, until it is dropped.
-pub(crate) struct Place {
+/// A permit, until it is dropped.
+pub(crate) struct DuePermit {
     taken: Arc<Mutex<HashMap<TenantId, usize>>>,
     tenant: TenantId,
 }
 
-impl Places {
+impl DuePermits {
     pub(crate) fn new(concurrent: usize) -> Self {
         Self {
             concurrent,
@@ -34,7 +34,7 @@ impl Places {
     }
 
     /// `None` if there is none for this tenant.
-    pub(crate) fn take(&self, tenant: &TenantId) -> Option<Place> {
+    pub(crate) fn take(&self, tenant: &TenantId) -> Option<DuePermit> {
         let mut taken = self.taken.lock();
         let (all, of_tenant) = (
             taken.values().sum(),
@@ -44,14 +44,14 @@ impl Places {
             return None;
         }
         taken.insert(tenant.clone(), of_tenant + 1);
-        Some(Place {
+        Some(DuePermit {
             taken: Arc::clone(&self.taken),
             tenant: tenant.clone(),
         })
     }
 }
 
-/// Whether a tenant may have one place more. A quarter of the places is kept for tenants that have none, so that they
+/// Whether a tenant may have one permit more. A quarter of the permits is kept for tenants that have none, so that they
 /// need not wait for a few tenants with slow directories.
 fn has_room(of_tenant: usize, all: usize, concurrent: usize) -> bool {
     match of_tenant {
@@ -60,7 +60,7 @@ fn has_room(of_tenant: usize, all: usize, concurrent: usize) -> bool {
     }
 }
 
-impl Drop for Place {
+impl Drop for DuePermit {
     fn drop(&mut self) {
         let mut taken = self.taken.lock();
         if let Some(count) = taken.get_mut(&self.tenant) {
@@ -80,32 +80,32 @@ mod tests {
     }
 
     #[test]
-    fn a_few_tenants_with_much_to_do_leave_places_to_those_who_have_none() {
-        let places = Places::new(8);
+    fn a_few_tenants_with_much_to_do_leave_permits_to_those_who_have_none() {
+        let permits = DuePermits::new(8);
         let slow: Vec<_> = ["acme", "evil", "slow"]
             .iter()
             .cycle()
             .take(30)
-            .filter_map(|id| places.take(&tenant(id)))
+            .filter_map(|id| permits.take(&tenant(id)))
             .collect();
         assert_eq!(slow.len(), 6);
         let small: Vec<_> = ["one", "two", "three"]
             .iter()
-            .filter_map(|id| places.take(&tenant(id)))
+            .filter_map(|id| permits.take(&tenant(id)))
             .collect();
         assert_eq!(small.len(), 2);
-        assert!(places.are_full());
+        assert!(permits.are_full());
         drop(small);
-        assert!(!places.are_full());
+        assert!(!permits.are_full());
         drop(slow);
-        assert!(places.taken.lock().is_empty());
+        assert!(permits.taken.lock().is_empty());
     }
 
     #[test]
-    fn one_tenant_has_half_of_the_places_and_at_least_one() {
+    fn one_tenant_has_half_of_the_permits_and_at_least_one() {
         for (concurrent, expected) in [(1, 1), (2, 1), (3, 2), (4, 2), (8, 4)] {
-            let places = Places::new(concurrent);
-            let taken: Vec<_> = (0..9).filter_map(|_| places.take(&tenant("acme"))).collect();
+            let permits = DuePermits::new(concurrent);
+            let taken: Vec<_> = (0..9).filter_map(|_| permits.take(&tenant("acme"))).collect();
             assert_eq!(taken.len(), expected, "{concurrent}");
         }
     }
