@@ -35,9 +35,9 @@ const MAX_ON_ONE_CONNECTION: usize = 1024;
 
 /// Resolves host names. Clones share their sockets.
 #[derive(Clone)]
-pub struct Resolver(Arc<Mutex<Known>>);
+pub struct Resolver(Arc<Mutex<Cached>>);
 
-struct Known {
+struct Cached {
     /// When the system's files were written; `None` for a resolver that does not follow them.
     written: Option<Written>,
     names: Arc<Names>,
@@ -47,7 +47,7 @@ type Written = [Option<SystemTime>; 2];
 
 struct Names {
     hosts: Hosts,
-    /// `None` if no name server is known.
+    /// `None` if no name server is cached.
     dns: Option<TokioResolver>,
 }
 
@@ -55,7 +55,7 @@ impl Resolver {
     /// A resolver that follows this system's files, even if they change.
     pub fn system() -> Self {
         let written = written();
-        Self(Arc::new(Mutex::new(Known {
+        Self(Arc::new(Mutex::new(Cached {
             written: Some(written),
             names: Arc::new(Names::of_system()),
         })))
@@ -66,7 +66,7 @@ impl Resolver {
     /// # Errors
     /// Contents that cannot be understood.
     pub fn new(resolv_conf: &str, hosts: &str, port: u16) -> Result<Self, NetError> {
-        Ok(Self(Arc::new(Mutex::new(Known {
+        Ok(Self(Arc::new(Mutex::new(Cached {
             written: None,
             names: Arc::new(Names::new(resolv_conf, hosts, port)?),
         }))))
@@ -93,15 +93,15 @@ impl Resolver {
     }
 
     fn current(&self) -> Arc<Names> {
-        let mut known = self.0.lock();
-        if let Some(before) = known.written {
+        let mut cached = self.0.lock();
+        if let Some(before) = cached.written {
             let now = written();
             if now != before {
-                known.written = Some(now);
-                known.names = Arc::new(Names::of_system());
+                cached.written = Some(now);
+                cached.names = Arc::new(Names::of_system());
             }
         }
-        Arc::clone(&known.names)
+        Arc::clone(&cached.names)
     }
 }
 

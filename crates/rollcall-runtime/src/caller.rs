@@ -12,11 +12,11 @@ use rollcall_core::id::TenantId;
 use crate::config::CallerEntry;
 pub use crate::permission::Permission;
 
-mod known;
+mod callers;
 mod quota;
 mod room;
 
-pub(crate) use known::{Callers, NobodyLeft};
+pub(crate) use callers::{Callers, NobodyLeft};
 use quota::Quota;
 pub(crate) use room::Room;
 

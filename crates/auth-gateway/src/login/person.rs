@@ -37,7 +37,7 @@ pub(super) struct Person {
 }
 
 /// A user whom a directory is asked about.
-pub(super) struct Known {
+pub(super) struct BindTarget {
     pub(super) target: LoginTarget,
     pub(super) origin: Origin,
     pub(super) sync: LoginSync,
@@ -46,7 +46,7 @@ pub(super) struct Known {
 /// What is to be done with a password.
 pub(super) enum Trial {
     /// The directory decides.
-    Bind(Box<Known>),
+    Bind(Box<BindTarget>),
     /// The login is refused, whatever the password, after a wait.
     Wait(OwnReason),
 }

@@ -30,7 +30,7 @@ use super::memory::tenant_view::TenantView;
 use super::outcome::{
     self, Authenticated, Denial, Judgement, Outcome, bind_outcome_unknown, changed_too_fast,
 };
-use super::person::{Known, Person, Stop, Trial};
+use super::person::{BindTarget, Person, Stop, Trial};
 use super::reconcile::{Refusal, failed, judge_again, reconcile};
 use super::record::{Ending, Who, record, record_early, record_success, record_unasked};
 use super::reserve::{Slots, network, reserve};
@@ -149,7 +149,7 @@ async fn resolve(c: &Context, attempt: &Attempt) -> Result<Person, Stop> {
     };
     if let Some((target, eligibility)) = target.zip(eligibility) {
         person.trial = match eligibility {
-            Eligibility::Ask { origin, sync } => Trial::Bind(Box::new(Known { target, origin, sync })),
+            Eligibility::Ask { origin, sync } => Trial::Bind(Box::new(BindTarget { target, origin, sync })),
             Eligibility::Refused(reason) => Trial::Wait(reason),
             Eligibility::Local => {
                 return Err(person.denied(c, OwnReason::LocalUser, Denial::LocalUser).await);
@@ -200,9 +200,9 @@ struct Right {
 async fn accept(c: &Context, person: &Person, verified: &Verified, slots: &mut Slots) -> Result<Right, Stop> {
     let (outcome, reason) = verified.reading.audit;
     let stop = match (&verified.reading.answer, &verified.seen, &person.trial) {
-        (Ok(Judgement::Accepted(notice)), Some(seen), Trial::Bind(known)) => {
+        (Ok(Judgement::Accepted(notice)), Some(seen), Trial::Bind(bind_target)) => {
             return Ok(Right {
-                target: known.target.clone(),
+                target: bind_target.target.clone(),
                 seen: seen.clone(),
                 time: verified.time,
                 notice: *notice,

@@ -22,7 +22,7 @@ use super::attempt::{Attempt, Progress};
 use super::context::Context;
 use super::memory::tenant_view::Home;
 use super::outcome::{self, Denial, Judgement, Reading, bind_outcome_unknown, too_late, unsent};
-use super::person::{Known, Person, Trial};
+use super::person::{BindTarget, Person, Trial};
 use super::role::role;
 use super::seen::{Seen, Source, Verified};
 
@@ -37,7 +37,7 @@ pub(super) async fn verify(
 ) -> Verified {
     let tried = match &person.trial {
         // On the heap, like the operations that it calls: otherwise a debug build overflows a thread's stack.
-        Trial::Bind(known) => Box::pin(bind(c, attempt, progress, person, begin, known)).await,
+        Trial::Bind(bind_target) => Box::pin(bind(c, attempt, progress, person, begin, bind_target)).await,
         Trial::Wait(reason) => wait(c, attempt, person, begin, *reason).await,
     };
     tried.unwrap_or_else(|(settlement, error)| {
@@ -123,18 +123,18 @@ async fn bind(
     progress: &Progress,
     person: &Person,
     begin: Instant,
-    known: &Known,
+    bind_target: &BindTarget,
 ) -> Result<Verified, Obstructed> {
     let deadline = c.directory_deadline(attempt.deadline);
-    let source = Source::open(c, &person.tenant, &known.sync, deadline).await;
+    let source = Source::open(c, &person.tenant, &bind_target.sync, deadline).await;
     let source = source.map_err(unsent_so_far)?;
-    let recent = recent_dn(c, known, &source.config);
+    let recent = recent_dn(c, bind_target, &source.config);
     let (answer, role) = tokio::join!(
         Box::pin(asked(
             c,
             attempt,
             progress,
-            known,
+            bind_target,
             &source,
             recent.as_deref(),
             deadline
@@ -212,21 +212,21 @@ async fn asked(
     c: &Context,
     attempt: &Attempt,
     progress: &Progress,
-    known: &Known,
+    bind_target: &BindTarget,
     source: &Source,
     recent_dn: Option<&str>,
     deadline: Instant,
 ) -> Answer {
     let prepared = c.prepared.get(&source.config, source.dialect);
-    let question = source.question(&known.origin, &prepared.attributes, recent_dn, c.now(), deadline);
+    let question = source.question(&bind_target.origin, &prepared.attributes, recent_dn, c.now(), deadline);
     progress.bind_begins();
     let answer = ask(&question, &attempt.password).await;
     if !answer.bind_sent {
         progress.nothing_was_sent();
     }
     match &answer.finding {
-        Finding::Judged { entry, .. } => c.known_dns.note(known.target.user.id, Some(&entry.dn), c.now()),
-        Finding::Absent(_) => c.known_dns.note(known.target.user.id, None, c.now()),
+        Finding::Judged { entry, .. } => c.known_dns.note(bind_target.target.user.id, Some(&entry.dn), c.now()),
+        Finding::Absent(_) => c.known_dns.note(bind_target.target.user.id, None, c.now()),
         Finding::Failed(_) => {}
     }
     match &answer.finding {
@@ -239,12 +239,12 @@ async fn asked(
 }
 
 /// The DN to bind to at once, and to verify at the same time.
-fn recent_dn(c: &Context, known: &Known, config: &LoginConfig) -> Option<String> {
+fn recent_dn(c: &Context, bind_target: &BindTarget, config: &LoginConfig) -> Option<String> {
     let settings = &config.in_force;
     let trust = TimeDelta::from_std(c.login.trust_dn).unwrap_or(TimeDelta::MAX);
-    let pulled = known.sync.last_complete_pull_time;
+    let pulled = bind_target.sync.last_complete_pull_time;
     let pulled = pulled.filter(|_| settings.runs_confirm_dns());
-    let (user, stored) = (known.target.user.id, &known.origin.dn);
+    let (user, stored) = (bind_target.target.user.id, &bind_target.origin.dn);
     c.known_dns.recent(user, stored, pulled, trust, c.now())
 }
 

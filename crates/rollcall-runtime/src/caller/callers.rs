@@ -16,9 +16,9 @@ use crate::expiry;
 
 /// The callers that a server knows. Clones share them, even if they are replaced.
 #[derive(Clone)]
-pub(crate) struct Callers(Arc<RwLock<Arc<Known>>>);
+pub(crate) struct Callers(Arc<RwLock<Arc<CallerList>>>);
 
-enum Known {
+enum CallerList {
     /// None is configured: every process that can connect is the local caller.
     Anyone(Arc<Caller>),
     Listed(Listed),
@@ -50,11 +50,11 @@ pub(crate) struct NobodyLeft;
 impl Callers {
     /// Takes entries that the configuration found valid.
     pub(crate) fn new(entries: &[CallerEntry]) -> Self {
-        let known = match entries {
-            [] => Known::Anyone(Arc::new(Caller::local())),
-            entries => Known::Listed(Listed::new(entries, &HashMap::new())),
+        let list = match entries {
+            [] => CallerList::Anyone(Arc::new(Caller::local())),
+            entries => CallerList::Listed(Listed::new(entries, &HashMap::new())),
         };
-        Self(Arc::new(RwLock::new(Arc::new(known))))
+        Self(Arc::new(RwLock::new(Arc::new(list))))
     }
 
     /// Replaces the callers. What a caller has used of its quota still counts, unless its quota has changed.
@@ -63,14 +63,14 @@ impl Callers {
     /// There were callers, and there would be none: that is more likely a file that is just being written than an
     /// intention.
     pub(crate) fn replace(&self, entries: &[CallerEntry]) -> Result<(), NobodyLeft> {
-        let mut known = self.0.write();
-        let next = match (&**known, entries) {
-            (Known::Anyone(_), []) => return Ok(()),
-            (Known::Listed(_), []) => return Err(NobodyLeft),
-            (Known::Anyone(_), entries) => Listed::new(entries, &HashMap::new()),
-            (Known::Listed(before), entries) => Listed::new(entries, &before.quotas),
+        let mut list = self.0.write();
+        let next = match (&**list, entries) {
+            (CallerList::Anyone(_), []) => return Ok(()),
+            (CallerList::Listed(_), []) => return Err(NobodyLeft),
+            (CallerList::Anyone(_), entries) => Listed::new(entries, &HashMap::new()),
+            (CallerList::Listed(before), entries) => Listed::new(entries, &before.quotas),
         };
-        *known = Arc::new(Known::Listed(next));
+        *list = Arc::new(CallerList::Listed(next));
         Ok(())
     }
 
@@ -82,10 +82,10 @@ impl Callers {
         certificate_names: &[String],
         now: impl Fn() -> DateTime<Utc>,
     ) -> Result<Arc<Caller>, Error> {
-        let known = Arc::clone(&self.0.read());
-        let listed = match &*known {
-            Known::Anyone(caller) => return Ok(Arc::clone(caller)),
-            Known::Listed(listed) => listed,
+        let list = Arc::clone(&self.0.read());
+        let listed = match &*list {
+            CallerList::Anyone(caller) => return Ok(Arc::clone(caller)),
+            CallerList::Listed(listed) => listed,
         };
         let found = match authorization {
             Some(header) => bearer_token(header).and_then(|token| listed.by_token(token, now)),
@@ -148,9 +148,9 @@ impl Listed {
     fn by_token(&self, token: &[u8], now: impl Fn() -> DateTime<Utc>) -> Option<&Arc<Caller>> {
         let digest = ring::digest::digest(&ring::digest::SHA256, token);
         let mut found = None;
-        for known in &self.tokens {
-            if bool::from(known.sha256.as_slice().ct_eq(digest.as_ref())) {
-                found = Some(known);
+        for token in &self.tokens {
+            if bool::from(token.sha256.as_slice().ct_eq(digest.as_ref())) {
+                found = Some(token);
             }
         }
         let Token {
@@ -169,8 +169,8 @@ impl Listed {
     }
 
     fn by_certificate(&self, names: &[String]) -> Option<&Arc<Caller>> {
-        let mut known = self.certificates.iter();
-        let found = known.find(|certificate| names.contains(&certificate.name))?;
+        let mut certificates = self.certificates.iter();
+        let found = certificates.find(|certificate| names.contains(&certificate.name))?;
         Some(&found.caller)
     }
 }
