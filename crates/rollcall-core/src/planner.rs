@@ -45,7 +45,7 @@ use claim::{Bystander, Claim};
 pub use contested::Contested;
 pub use context::{Asker, Context};
 use known::Offered;
-pub use known::{Known, KnownUsers, Meeting};
+pub use known::{KnownUser, KnownUsers, Meeting};
 pub use neighbour::Neighbour;
 use neighbours::Neighbours;
 pub use order::OrderedClaims;

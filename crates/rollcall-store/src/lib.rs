@@ -76,6 +76,5 @@ pub use runs::plan::{LeaversFirst, PlanExtent};
 pub use runs::started_chunk::StartedChunk;
 pub use store::{IdentifierUniqueness, Store, StoreOptions};
 pub use tables::registry::{Goes, Sweep, TABLES, Table};
-pub use users::known::KnownUser;
 pub use users::local::NewUser;
 pub use users::read::{UserFilter, UserSource};

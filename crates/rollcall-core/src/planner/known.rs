@@ -9,11 +9,13 @@ use crate::plan::Fingerprint;
 use crate::user::UserState;
 
 /// A user of the sync, as far as a run has to know it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Known {
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KnownUser {
     /// The user.
     pub user: UserId,
-    /// What the sync set on it last.
+    /// The person's id in the directory.
+    pub external_id: ExternalId,
+    /// What the sync set on it last. All zero if that is unknown; no content has that fingerprint.
     pub fingerprint: Fingerprint,
     /// Its state.
     pub state: UserState,
@@ -134,12 +136,11 @@ impl KnownUsers {
     }
 }
 
-impl Extend<(ExternalId, Known)> for KnownUsers {
-    fn extend<I: IntoIterator<Item = (ExternalId, Known)>>(&mut self, users: I) {
-        for (id, known) in users {
-            let digest = self.digests.of(&id);
+impl Extend<KnownUser> for KnownUsers {
+    fn extend<I: IntoIterator<Item = KnownUser>>(&mut self, users: I) {
+        for known in users {
             self.slots.push(Slot {
-                digest,
+                digest: self.digests.of(&known.external_id),
                 user: known.user,
                 state: known.state,
                 offered: Offered::ALL,
@@ -150,8 +151,8 @@ impl Extend<(ExternalId, Known)> for KnownUsers {
     }
 }
 
-impl FromIterator<(ExternalId, Known)> for KnownUsers {
-    fn from_iter<I: IntoIterator<Item = (ExternalId, Known)>>(users: I) -> Self {
+impl FromIterator<KnownUser> for KnownUsers {
+    fn from_iter<I: IntoIterator<Item = KnownUser>>(users: I) -> Self {
         let mut known = Self::default();
         known.extend(users);
         known
@@ -170,9 +171,10 @@ mod tests {
         ExternalId::from_bytes(kind, &number.to_be_bytes()).unwrap()
     }
 
-    fn known(number: u128) -> Known {
-        Known {
+    fn known(number: u128) -> KnownUser {
+        KnownUser {
             user: UserId(Uuid::from_u128(number)),
+            external_id: id(IdKind::EntryUuid, number),
             fingerprint: Fingerprint(number.to_be_bytes()),
             state: UserState::Active,
             left: false,
@@ -182,9 +184,7 @@ mod tests {
     #[test]
     fn every_user_is_found_by_its_id_and_nobody_else_is() {
         for count in [0, 1, 7, 8, 9, 5000] {
-            let mut users: KnownUsers = (0..count)
-                .map(|number| (id(IdKind::EntryUuid, number), known(number)))
-                .collect();
+            let mut users: KnownUsers = (0..count).map(known).collect();
             users.index();
             for number in 0..count {
                 let digest = users.digest(&id(IdKind::EntryUuid, number));

@@ -179,15 +179,13 @@ impl World {
             .filter_map(|user| {
                 let origin = user.origin.as_ref().filter(|origin| origin.user_sync == sync)?;
                 let external_id = new_ids.get(&user.id).unwrap_or(&origin.external_id);
-                Some((
-                    external_id.clone(),
-                    Known {
-                        user: user.id,
-                        fingerprint: fingerprint(user),
-                        state: user.state,
-                        left: user.state_reason.is_some_and(StateReason::has_left),
-                    },
-                ))
+                Some(KnownUser {
+                    user: user.id,
+                    external_id: external_id.clone(),
+                    fingerprint: fingerprint(user),
+                    state: user.state,
+                    left: user.state_reason.is_some_and(StateReason::has_left),
+                })
             })
             .collect();
         let mut planner = Planner::new(&sync, settings, known);

@@ -3,9 +3,9 @@
 //! A run reads all of them. Reading a row each through the driver would take longer than the directory takes to send
 //! its entries. So the database puts many rows into one text, and this file takes them apart again.
 
-use rollcall_core::external_id::ExternalId;
 use rollcall_core::id::{TenantId, UserId, UserSyncId, Uuid};
 use rollcall_core::plan::Fingerprint;
+use rollcall_core::planner::KnownUser;
 use rollcall_core::user::UserState;
 
 use crate::db::engine::Engine;
@@ -14,21 +14,6 @@ use crate::error::{Result, StoreError};
 use crate::store::Store;
 use crate::tables::labels::Label;
 use crate::tables::user::external_id;
-
-/// A synced user, as far as a plan has to know it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct KnownUser {
-    /// The user.
-    pub user: UserId,
-    /// The person's id in the directory.
-    pub external_id: ExternalId,
-    /// What the sync set on it last. All zero if that is unknown; no content has that fingerprint.
-    pub fingerprint: Fingerprint,
-    /// Its state.
-    pub state: UserState,
-    /// Its absence was applied already: it is gone or out of scope.
-    pub left: bool,
-}
 
 /// The ids of all users lie between these.
 const EVERYBODY: (Uuid, Uuid) = (Uuid::nil(), Uuid::max());

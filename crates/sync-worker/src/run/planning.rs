@@ -15,7 +15,7 @@ use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::judgement::EntryReading;
 use rollcall_core::person::{self, NotAPerson};
 use rollcall_core::plan::{CHUNK_CHANGES, Change, ChangeKind};
-use rollcall_core::planner::{Known, KnownUsers, Meeting, Planner, ReadEntry};
+use rollcall_core::planner::{KnownUser, KnownUsers, Meeting, Planner, ReadEntry};
 use rollcall_core::role::{RoleFinding, RoleTally};
 use rollcall_core::run::RunCounts;
 use rollcall_core::user::{StateReason, User, UserState};
@@ -23,7 +23,6 @@ use rollcall_core::user_sync::{NewUsers, UserSync};
 use rollcall_core::wording::counted;
 use rollcall_service::role::RuleProblemKind;
 use rollcall_service::roles::Roles;
-use rollcall_store::KnownUser;
 
 use self::written::PlanWriter;
 pub(super) use self::written::{Target, Written};
@@ -85,15 +84,11 @@ impl<'a> Planning<'a> {
         let Target { store, run, .. } = target;
         let key = &run.key;
         let mut known = KnownUsers::default();
-        let take = |user: KnownUser| {
-            let of_store = Known {
-                user: user.user,
-                fingerprint: user.fingerprint,
-                state: user.state,
-                left: user.left,
-            };
-            let new_id = relinked.get(&user.user).cloned();
-            known.extend([(new_id.unwrap_or(user.external_id), of_store)]);
+        let take = |mut user: KnownUser| {
+            if let Some(new_id) = relinked.get(&user.user) {
+                user.external_id = new_id.clone();
+            }
+            known.extend([user]);
         };
         store
             .read_known_users(&key.tenant, &key.user_sync, KNOWN_PAGE, take)

@@ -7,13 +7,13 @@ fn known(world: &World) -> KnownUsers {
     users
         .map(|user| {
             let origin = user.origin.as_ref().unwrap();
-            let known = Known {
+            KnownUser {
                 user: user.id,
+                external_id: origin.external_id.clone(),
                 fingerprint: fingerprint(user),
                 state: user.state,
                 left: false,
-            };
-            (origin.external_id.clone(), known)
+            }
         })
         .collect()
 }

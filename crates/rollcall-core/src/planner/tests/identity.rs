@@ -51,8 +51,9 @@ fn a_relink_of_an_otherwise_unchanged_entry_is_not_screened_out_and_tells_both_i
     world.run("all", &settings(), vec![entry(1, "ada", None)]);
     let sync = UserSyncId::parse("all").unwrap();
     let user = world.users.values().next().unwrap().clone();
-    let known = Known {
+    let known = KnownUser {
         user: user.id,
+        external_id: external_id(11),
         fingerprint: fingerprint(&user),
         state: user.state,
         left: false,
@@ -60,11 +61,7 @@ fn a_relink_of_an_otherwise_unchanged_entry_is_not_screened_out_and_tells_both_i
     let mut same = entry(1, "ada", None);
     same.0.external_id = external_id(11);
     let settings = settings();
-    let mut planner = Planner::new(
-        &sync,
-        &settings,
-        KnownUsers::from_iter([(external_id(11), known)]),
-    );
+    let mut planner = Planner::new(&sync, &settings, KnownUsers::from_iter([known]));
     planner.relink([(external_id(11), user.id)]);
     assert!(screen(&mut planner, &same));
     let context = Context::new(&settings.directory, [user], world.holders());

@@ -11,7 +11,7 @@ use rollcall_core::id::{UserSyncKey, Uuid};
 use rollcall_core::judgement::EntryReading;
 use rollcall_core::mapping::{Offer, Offers};
 use rollcall_core::plan::Change;
-use rollcall_core::planner::{Context, Known, Meeting, Planner, ReadEntry};
+use rollcall_core::planner::{Context, Meeting, Planner, ReadEntry};
 use rollcall_core::role::RoleFinding;
 use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunState};
 use rollcall_core::user::{StateReason, User};
@@ -131,16 +131,7 @@ impl<'a> World<'a> {
     async fn plan(&self, night: &Night) -> Vec<Vec<Change>> {
         let (store, tenant) = (self.store, &self.key.tenant);
         let known = store.known_users(tenant, &self.key.user_sync, 100).await.unwrap();
-        let known = known.into_iter().map(|user| {
-            let known = Known {
-                user: user.user,
-                fingerprint: user.fingerprint,
-                state: user.state,
-                left: user.left,
-            };
-            (user.external_id, known)
-        });
-        let mut planner = Planner::new(&self.key.user_sync, &self.settings, known.collect());
+        let mut planner = Planner::new(&self.key.user_sync, &self.settings, known.into_iter().collect());
         let mut pending: Vec<ReadEntry> = Vec::new();
         for (person, entry) in night {
             let (reading, role) = read(*person, entry);

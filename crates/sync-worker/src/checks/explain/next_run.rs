@@ -12,7 +12,7 @@ use rollcall_core::identifier::Holder;
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::person;
 use rollcall_core::plan::{Change, ChangeKind, Fingerprint};
-use rollcall_core::planner::{Known, KnownUsers};
+use rollcall_core::planner::{KnownUser, KnownUsers};
 use rollcall_core::revision::Revision;
 use rollcall_core::user::{StateReason, User};
 use rollcall_core::user_sync::UserSyncSettings;
@@ -126,13 +126,13 @@ async fn forecast(
     known.extend(users.iter().filter(|user| subject.owns(user)).filter_map(|user| {
         let origin = user.origin.as_ref()?;
         let (state, reason) = (user.state, user.state_reason);
-        let of_store = Known {
+        Some(KnownUser {
             user: user.id,
+            external_id: origin.external_id.clone(),
             fingerprint: Fingerprint::of(&user.profile, &origin.dn, state, reason, user.login_ambiguous),
             state,
             left: reason.is_some_and(StateReason::has_left),
-        };
-        Some((origin.external_id.clone(), of_store))
+        })
     }));
     let mut kept = Kept::default();
     gathered.entries.iter().for_each(|entry| kept.keep(entry));

@@ -11,12 +11,12 @@ use rollcall_core::id::{TenantId, UserId, UserSyncId, Uuid};
 use rollcall_core::issue::Issue;
 use rollcall_core::judgement::EntryReading;
 use rollcall_core::plan::{CHUNK_CHANGES, Change};
-use rollcall_core::planner::{Context, Known, KnownUsers, Meeting, Planner, ReadEntry};
+use rollcall_core::planner::{Context, KnownUsers, Meeting, Planner, ReadEntry};
 use rollcall_core::reader::EntryReader;
 use rollcall_core::role::RoleFinding;
 use rollcall_core::user::UserState;
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
-use rollcall_store::{KnownUser, Store};
+use rollcall_store::Store;
 
 use super::kept::Kept;
 use super::role_rules::Roles;
@@ -168,15 +168,7 @@ impl Forecaster<'_> {
         let Some(sync) = self.stored else {
             return Ok(known);
         };
-        let take = |user: KnownUser| {
-            let of_store = Known {
-                user: user.user,
-                fingerprint: user.fingerprint,
-                state: user.state,
-                left: user.left,
-            };
-            known.extend([(user.external_id, of_store)]);
-        };
+        let take = |user| known.extend([user]);
         self.store
             .read_known_users(self.tenant, &sync.id, KNOWN_PAGE, take)
             .await?;
