@@ -29,7 +29,7 @@ mod absent;
 mod change_of;
 mod claim;
 mod contested;
-mod context;
+mod batch_facts;
 mod decide;
 mod known;
 mod neighbour;
@@ -43,7 +43,7 @@ mod settle;
 
 use claim::{Bystander, Claim};
 pub use contested::Contested;
-pub use context::{Asker, Context};
+pub use batch_facts::{Asker, BatchFacts};
 use known::Offered;
 pub use known::{KnownUser, KnownUsers, Meeting};
 pub use neighbour::Neighbour;
@@ -196,9 +196,9 @@ impl<'a> Planner<'a> {
         self.counts
     }
 
-    fn relinked_user<'c>(&self, reading: &EntryReading, context: &'c Context) -> Option<&'c User> {
+    fn relinked_user<'c>(&self, reading: &EntryReading, facts: &'c BatchFacts) -> Option<&'c User> {
         let user = self.relinked.get(&reading.external_id)?;
-        relinking::same_login(self.user_sync, reading, context).filter(|found| found.id == *user)
+        relinking::same_login(self.user_sync, reading, facts).filter(|found| found.id == *user)
     }
 
     fn count(&mut self, change: &Change) {

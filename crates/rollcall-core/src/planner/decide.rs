@@ -3,7 +3,7 @@
 use super::claim::{Bystander, Claim, asked, held};
 use super::known::Offered;
 use super::outsider::Outsider;
-use super::{Asker, Context, Decisions, Planner, ReadEntry};
+use super::{Asker, BatchFacts, Decisions, Planner, ReadEntry};
 use crate::claims::{Outside, Want, Wants};
 use crate::external_id::ExternalId;
 use crate::id::{UserId, Uuid};
@@ -24,17 +24,17 @@ impl Planner<'_> {
     pub fn decide(
         &mut self,
         batch: Vec<ReadEntry>,
-        context: &Context,
+        facts: &BatchFacts,
         mut new_id: impl FnMut() -> Uuid,
     ) -> Decisions {
         let mut decisions = Decisions::default();
         for (reading, role) in batch {
-            let person = context
+            let person = facts
                 .person(&reading.external_id)
-                .or_else(|| self.relinked_user(&reading, context));
+                .or_else(|| self.relinked_user(&reading, facts));
             match person {
-                None => self.decide_new(&reading, &role, context, &mut new_id, &mut decisions),
-                Some(person) => self.decide_known(&reading, &role, person, context, &mut decisions),
+                None => self.decide_new(&reading, &role, facts, &mut new_id, &mut decisions),
+                Some(person) => self.decide_known(&reading, &role, person, facts, &mut decisions),
             }
         }
         decisions
@@ -44,22 +44,22 @@ impl Planner<'_> {
         &mut self,
         reading: &EntryReading,
         role: &RoleFinding,
-        context: &Context,
+        facts: &BatchFacts,
         new_id: &mut impl FnMut() -> Uuid,
         decisions: &mut Decisions,
     ) {
         if self.settings.new_users == NewUsers::Ignore {
             self.counts.ignored += 1;
-            return self.stand_by(reading, None, context);
+            return self.stand_by(reading, None, facts);
         }
         let judged = match reading.for_new(role) {
             Ok(judged) => judged,
             Err(issues) => {
                 decisions.issues.extend(issues);
-                return self.stand_by(reading, None, context);
+                return self.stand_by(reading, None, facts);
             }
         };
-        let local = linkable(&judged, context);
+        let local = linkable(&judged, facts);
         if local.is_some_and(|local| local.owner) {
             let message = "the entry has the login of the account owner";
             let issue = Issue::new(IssueKind::OwnerProtected, &reading.dn, message);
@@ -76,7 +76,7 @@ impl Planner<'_> {
             met: true,
             counted: false,
         };
-        self.plan_or_contest(claim, context, decisions);
+        self.plan_or_contest(claim, facts, decisions);
     }
 
     fn decide_known(
@@ -84,17 +84,17 @@ impl Planner<'_> {
         reading: &EntryReading,
         role: &RoleFinding,
         person: &User,
-        context: &Context,
+        facts: &BatchFacts,
         decisions: &mut Decisions,
     ) {
         let Some(origin) = &person.origin else { return };
         let owned = origin.user_sync == *self.user_sync;
-        if !owned && !context.is_given_up(person) {
+        if !owned && !facts.is_given_up(person) {
             let message = format!("the account is a user of the user sync {}", origin.user_sync);
             let mut issue = Issue::new(IssueKind::Overlap, &reading.dn, message);
             issue.other_user_sync = Some(origin.user_sync.clone());
             decisions.issues.push(issue);
-            return self.stand_by(reading, Some(person), context);
+            return self.stand_by(reading, Some(person), facts);
         }
         let judged = reading.for_known(role, person, owned, self.settings);
         let offered = Offered {
@@ -103,7 +103,7 @@ impl Planner<'_> {
         };
         if owned {
             self.known.note_offered(&reading.external_id, offered);
-            self.keep_asker(person, context);
+            self.keep_asker(person, facts);
         } else {
             self.taken_over.insert(reading.external_id.clone(), offered);
         }
@@ -121,14 +121,14 @@ impl Planner<'_> {
             self.counts.ignored += 1;
             // An issue says that the state is unreadable even of a user whom the sync leaves alone.
             decisions.issues.extend(claim.judged.issues.iter().cloned());
-            return self.keep_rejected(&claim, context);
+            return self.keep_rejected(&claim, facts);
         }
-        self.plan_or_contest(claim, context, decisions);
+        self.plan_or_contest(claim, facts, decisions);
     }
 
     /// Plans a change if nobody else has or asked for what it claims; keeps any other claim for the end.
-    fn plan_or_contest(&mut self, claim: Claim, context: &Context, decisions: &mut Decisions) {
-        self.keep_rejected(&claim, context);
+    fn plan_or_contest(&mut self, claim: Claim, facts: &BatchFacts, decisions: &mut Decisions) {
+        self.keep_rejected(&claim, facts);
         let keys = asked(
             &claim.judged.wants,
             claim.before.as_ref().filter(|user| user.origin.is_some()),
@@ -136,7 +136,7 @@ impl Planner<'_> {
         // Whether two entries still claim the login is known only after all entries were met.
         let mut contested = claim.before.as_ref().is_some_and(|user| user.login_ambiguous);
         for key in keys {
-            contested |= self.ask(key, context);
+            contested |= self.ask(key, facts);
         }
         let outcome = if !contested {
             claim.unopposed()
@@ -171,7 +171,7 @@ impl Planner<'_> {
     }
 
     /// Keeps, as a bystander, what the entry asks for and the sync does not give to it.
-    fn keep_rejected(&mut self, claim: &Claim, context: &Context) {
+    fn keep_rejected(&mut self, claim: &Claim, facts: &BatchFacts) {
         let Claim {
             user, before, judged, ..
         } = claim;
@@ -190,13 +190,13 @@ impl Planner<'_> {
         };
         let enabled = judged.state == UserState::Active;
         let entry = self.entry(&judged.external_id);
-        self.keep_bystander(Some(*user), entry, &judged.dn, wants, enabled, context);
+        self.keep_bystander(Some(*user), entry, &judged.dn, wants, enabled, facts);
     }
 
     /// An entry of another sync that asks for the ambiguous login of this user asks for it in this run too.
-    fn keep_asker(&mut self, person: &User, context: &Context) {
+    fn keep_asker(&mut self, person: &User, facts: &BatchFacts) {
         let asker = person.login_asked_by.clone().filter(|_| person.login_ambiguous);
-        let (Some(entry), Asker::Asks { dn, user }) = (asker, context.asker(person.id)) else {
+        let (Some(entry), Asker::Asks { dn, user }) = (asker, facts.asker(person.id)) else {
             return;
         };
         let login = normalize(&person.profile.login);
@@ -206,7 +206,7 @@ impl Planner<'_> {
             login: Want::Other(login),
             email: Want::Nothing,
         };
-        self.keep_bystander(user, entry, &dn.unwrap_or_default(), wants, true, context);
+        self.keep_bystander(user, entry, &dn.unwrap_or_default(), wants, true, facts);
     }
 
     /// An entry of this sync.
@@ -218,8 +218,8 @@ impl Planner<'_> {
     }
 
     /// Notes that an entry asks for an identifier. True if anybody else has it or asks for it too.
-    fn ask(&mut self, key: String, context: &Context) -> bool {
-        let holder = context.holder(&key);
+    fn ask(&mut self, key: String, facts: &BatchFacts) -> bool {
+        let holder = facts.holder(&key);
         let digest = self.digests.of(&key);
         let first = self.asked.insert(digest);
         if first && holder.is_none() {
@@ -233,7 +233,7 @@ impl Planner<'_> {
             Some(Holder::Foreign) => {
                 self.outside.insert(key.clone(), Outsider::unnamed());
             }
-            Some(Holder::User(holder)) => match context.user(*holder) {
+            Some(Holder::User(holder)) => match facts.user(*holder) {
                 Some(user) if self.owns(user) => {
                     self.holders.entry(user.id).or_insert_with(|| user.clone());
                 }
@@ -241,7 +241,7 @@ impl Planner<'_> {
                     let outsider = self.outside_of(&key, user);
                     self.outside_users.insert(user.id);
                     self.outside.insert(key.clone(), outsider);
-                    self.meet_neighbour(user.id, context);
+                    self.meet_neighbour(user.id, facts);
                 }
                 None => {
                     self.outside.insert(key.clone(), Outsider::unnamed());
@@ -254,14 +254,14 @@ impl Planner<'_> {
 
     /// Notes a user of another sync whose entry does not offer the login any more. The entry may ask for a login of a
     /// user of this sync instead.
-    fn meet_neighbour(&mut self, user: UserId, context: &Context) {
-        let Some(neighbour) = context.neighbour(user).filter(|_| !self.neighbours.has(user)) else {
+    fn meet_neighbour(&mut self, user: UserId, facts: &BatchFacts) {
+        let Some(neighbour) = facts.neighbour(user).filter(|_| !self.neighbours.has(user)) else {
             return;
         };
-        self.neighbours.note(neighbour.clone(), context);
+        self.neighbours.note(neighbour.clone(), facts);
         let target = neighbour.target();
-        if let Some(target) = target.filter(|target| context.holder(target).is_some()) {
-            self.ask(target, context);
+        if let Some(target) = target.filter(|target| facts.holder(target).is_some()) {
+            self.ask(target, facts);
         }
     }
 
@@ -301,11 +301,11 @@ impl Planner<'_> {
 
     /// An entry that is not taken asks for its identifiers all the same. Otherwise settings and the order of entries
     /// would decide who is mistaken for whom.
-    fn stand_by(&mut self, reading: &EntryReading, person: Option<&User>, context: &Context) {
+    fn stand_by(&mut self, reading: &EntryReading, person: Option<&User>, facts: &BatchFacts) {
         let mut wants = reading.asks();
         for want in [&mut wants.login, &mut wants.email] {
             let Want::Other(key) = &*want else { continue };
-            let own = match (context.holder(key), person) {
+            let own = match (facts.holder(key), person) {
                 (Some(Holder::User(holder)), Some(person)) => *holder == person.id,
                 _ => false,
             };
@@ -315,7 +315,7 @@ impl Planner<'_> {
         }
         let entry = self.entry(&reading.external_id);
         let user = person.map(|person| person.id);
-        self.keep_bystander(user, entry, &reading.dn, wants, reading.is_enabled(), context);
+        self.keep_bystander(user, entry, &reading.dn, wants, reading.is_enabled(), facts);
     }
 
     fn keep_bystander(
@@ -325,7 +325,7 @@ impl Planner<'_> {
         dn: &str,
         wants: Wants,
         enabled: bool,
-        context: &Context,
+        facts: &BatchFacts,
     ) {
         let keys = asked(&wants, None);
         if keys.is_empty() {
@@ -333,7 +333,7 @@ impl Planner<'_> {
         }
         let crowded = self.bystanders.len() >= MAX_CONTESTED;
         for key in keys {
-            let contested = self.ask(key.clone(), context);
+            let contested = self.ask(key.clone(), facts);
             if crowded {
                 if contested {
                     self.outside.entry(key).or_insert(Outsider::unnamed());
@@ -355,11 +355,11 @@ impl Planner<'_> {
 }
 
 /// The LOCAL user who has the login that the entry asks for.
-fn linkable<'c>(judged: &Judged, context: &'c Context) -> Option<&'c User> {
+fn linkable<'c>(judged: &Judged, facts: &'c BatchFacts) -> Option<&'c User> {
     let login = normalize(&judged.profile.login);
-    let Some(Holder::User(holder)) = context.holder(&login) else {
+    let Some(Holder::User(holder)) = facts.holder(&login) else {
         return None;
     };
-    let local = context.user(*holder).filter(|user| user.origin.is_none());
+    let local = facts.user(*holder).filter(|user| user.origin.is_none());
     local.filter(|user| normalize(&user.profile.login) == login)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::context::Context;
+use super::batch_facts::BatchFacts;
 use super::neighbour::Neighbour;
 use crate::id::UserId;
 use crate::identifier::Holder;
@@ -27,14 +27,14 @@ enum TargetHolder {
 }
 
 impl Neighbours {
-    pub(super) fn note(&mut self, neighbour: Neighbour, context: &Context) {
+    pub(super) fn note(&mut self, neighbour: Neighbour, facts: &BatchFacts) {
         if let Some(target) = neighbour.target()
-            && let Some(holder) = context.holder(&target)
+            && let Some(holder) = facts.holder(&target)
         {
             let gives_way = |user: &User| user.origin.is_some() && user.state != UserState::Active;
             let holder = match holder {
                 Holder::Foreign => TargetHolder::Foreign,
-                Holder::User(id) if context.user(*id).is_some_and(gives_way) => TargetHolder::GivesWay,
+                Holder::User(id) if facts.user(*id).is_some_and(gives_way) => TargetHolder::GivesWay,
                 Holder::User(id) => TargetHolder::User(*id),
             };
             self.holders.insert(target, holder);

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::Context;
+use super::BatchFacts;
 use crate::external_id::ExternalId;
 use crate::id::{UserId, UserSyncId};
 use crate::identifier::Holder;
@@ -28,9 +28,9 @@ impl<'a> Relinking<'a> {
     }
 
     /// Takes entries in.
-    pub fn take(&mut self, entries: &[EntryReading], context: &Context) {
+    pub fn take(&mut self, entries: &[EntryReading], facts: &BatchFacts) {
         for entry in entries {
-            let Some(user) = same_login(self.user_sync, entry, context) else {
+            let Some(user) = same_login(self.user_sync, entry, facts) else {
                 continue;
             };
             let found = self.found.entry(user.id);
@@ -57,13 +57,13 @@ impl<'a> Relinking<'a> {
 pub(super) fn same_login<'c>(
     user_sync: &UserSyncId,
     entry: &EntryReading,
-    context: &'c Context,
+    facts: &'c BatchFacts,
 ) -> Option<&'c User> {
-    if context.person(&entry.external_id).is_some() {
+    if facts.person(&entry.external_id).is_some() {
         return None;
     }
     let login = normalize(entry.offers.login.values.first()?);
-    let Some(Holder::User(holder)) = context.holder(&login) else {
+    let Some(Holder::User(holder)) = facts.holder(&login) else {
         return None;
     };
     let ours = |user: &&User| {
@@ -72,6 +72,6 @@ pub(super) fn same_login<'c>(
             .is_some_and(|origin| origin.user_sync == *user_sync)
     };
     // The login may also be the user's e-mail address, which proves nothing.
-    let user = context.user(*holder).filter(ours)?;
+    let user = facts.user(*holder).filter(ours)?;
     (normalize(&user.profile.login) == login).then_some(user)
 }

@@ -112,12 +112,12 @@ impl World {
     }
 
     /// What the other syncs say about their users, and about those of this one.
-    fn ask_elsewhere(&self, sync: &UserSyncId, context: &mut Context) {
+    fn ask_elsewhere(&self, sync: &UserSyncId, facts: &mut BatchFacts) {
         for user in self.users.values() {
             let Some(origin) = &user.origin else { continue };
             if origin.user_sync == *sync {
                 if let Some(asker) = &user.login_asked_by {
-                    context.note_asker(user.id, self.asker(user, asker));
+                    facts.note_asker(user.id, self.asker(user, asker));
                 }
                 continue;
             }
@@ -127,7 +127,7 @@ impl World {
                     .find(|(reading, _)| reading.external_id == origin.external_id);
                 Neighbour::of(user, &own?.0, settings)
             });
-            context.meet_neighbours(neighbour);
+            facts.meet_neighbours(neighbour);
         }
     }
 
@@ -190,14 +190,14 @@ impl World {
             .collect();
         let mut planner = Planner::new(&sync, settings, known);
         planner.relink(relinked.into_iter().map(|(user, id)| (id, user)));
-        let mut context = Context::new(&settings.directory, self.users.values().cloned(), self.holders());
-        self.ask_elsewhere(&sync, &mut context);
+        let mut facts = BatchFacts::new(&settings.directory, self.users.values().cloned(), self.holders());
+        self.ask_elsewhere(&sync, &mut facts);
         let mut groups = Vec::new();
         let mut issues = Vec::new();
         for entry in entries {
             if screen(&mut planner, &entry) {
                 let next = &mut self.next;
-                let decided = planner.decide(vec![entry], &context, || {
+                let decided = planner.decide(vec![entry], &facts, || {
                     *next += 1;
                     Uuid::from_u128(*next)
                 });

@@ -182,14 +182,14 @@ impl<'a> Planning<'a> {
         let pending = std::mem::take(&mut self.pending);
         if !pending.is_empty() {
             let readings: Vec<&EntryReading> = pending.iter().map(|(reading, _)| reading).collect();
-            let context = self.others.context(&readings).await?;
+            let facts = self.others.batch_facts(&readings).await?;
             for (reading, role) in &pending {
-                self.note_role(context.person(&reading.external_id), role);
+                self.note_role(facts.person(&reading.external_id), role);
             }
             let clock = self.target.clock;
             let decisions = self
                 .planner
-                .decide(pending, &context, || new_user_id(clock.now()));
+                .decide(pending, &facts, || new_user_id(clock.now()));
             self.written.issues.extend(decisions.issues);
             self.add_changes(decisions.changes).await?;
         }

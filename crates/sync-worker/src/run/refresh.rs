@@ -10,7 +10,7 @@ use rollcall_core::id::{TenantId, UserId, UserSyncId, UserSyncKey};
 use rollcall_core::identifier::{Holder, normalize};
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{Change, ChangeKind};
-use rollcall_core::planner::{Context, KnownUsers, Planner, ReadEntry};
+use rollcall_core::planner::{BatchFacts, KnownUsers, Planner, ReadEntry};
 use rollcall_core::user::{StateReason, User};
 use rollcall_core::user_sync::UserSyncSettings;
 use rollcall_ldap::{LdapError, Misconfiguration};
@@ -224,8 +224,8 @@ async fn follow(
             *holder = Holder::Foreign;
         }
     }
-    let context = Context::new(&settings.directory, [user.clone()], holders);
-    let decisions = planner.decide(vec![entry], &context, || new_user_id(x.clock.now()));
+    let facts = BatchFacts::new(&settings.directory, [user.clone()], holders);
+    let decisions = planner.decide(vec![entry], &facts, || new_user_id(x.clock.now()));
     let settled = planner.finish();
     let mut issues = decisions.issues;
     issues.extend(settled.issues);

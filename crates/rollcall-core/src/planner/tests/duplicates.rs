@@ -43,7 +43,7 @@ fn what_is_withdrawn_is_as_if_it_had_never_been_decided() {
     world.run("all", &settings(), entries.to_vec());
     let (sync, settings) = (UserSyncId::parse("all").unwrap(), settings());
     let mut planner = Planner::new(&sync, &settings, known(&world));
-    let context = Context::new(
+    let facts = BatchFacts::new(
         &settings.directory,
         world.users.values().cloned(),
         world.holders(),
@@ -59,7 +59,7 @@ fn what_is_withdrawn_is_as_if_it_had_never_been_decided() {
         .into_iter()
         .filter(|entry| screen(&mut planner, entry))
         .collect();
-    let changes = planner.decide(pending, &context, || Uuid::from_u128(99)).changes;
+    let changes = planner.decide(pending, &facts, || Uuid::from_u128(99)).changes;
     assert_eq!(changes.len(), 2, "{changes:#?}");
 
     planner.withdraw(
@@ -105,13 +105,13 @@ fn a_deactivated_user_in_dispute_gives_way_and_the_counts_are_right() {
     let (sync, settings) = (UserSyncId::parse("all").unwrap(), settings());
     let mut planner = Planner::new(&sync, &settings, known(&world));
     let users: Vec<User> = world.users.values().cloned().collect();
-    let context = Context::new(&settings.directory, users, world.holders());
+    let facts = BatchFacts::new(&settings.directory, users, world.holders());
     let wanted = [entry(1, "ada", None), entry(2, "ada", None)];
     let pending = wanted
         .into_iter()
         .filter(|entry| screen(&mut planner, entry))
         .collect();
-    let changes = planner.decide(pending, &context, || Uuid::from_u128(99)).changes;
+    let changes = planner.decide(pending, &facts, || Uuid::from_u128(99)).changes;
     planner.withdraw(&[external_id(1)].into(), 0, &changes);
     let groups = planner.finish().groups;
     let kinds: Vec<ChangeKind> = groups.iter().flatten().map(|change| change.kind).collect();
@@ -133,13 +133,13 @@ fn whoever_is_left_alone_and_is_several_was_not_left_alone_and_asks_for_nothing(
     };
     let mut planner = Planner::new(&sync, &settings, known(&world));
     let users: Vec<User> = world.users.values().cloned().collect();
-    let context = Context::new(&settings.directory, users, world.holders());
+    let facts = BatchFacts::new(&settings.directory, users, world.holders());
     let wanted = [entry(2, "amy", None), entry(1, "amy", None)];
     let pending = wanted
         .into_iter()
         .filter(|entry| screen(&mut planner, entry))
         .collect();
-    let changes = planner.decide(pending, &context, || Uuid::from_u128(99)).changes;
+    let changes = planner.decide(pending, &facts, || Uuid::from_u128(99)).changes;
     assert_eq!((changes.len(), planner.counts().ignored), (0, 1));
     planner.withdraw(&[external_id(2)].into(), 1, &changes);
     let ordered = planner.finish();
@@ -170,12 +170,12 @@ fn a_user_whose_id_several_entries_have_stays_ambiguous() {
     let sync = UserSyncId::parse("all").unwrap();
     let mut planner = Planner::new(&sync, &keeping, known(&world));
     let users: Vec<User> = world.users.values().cloned().collect();
-    let context = Context::new(&keeping.directory, users, world.holders());
+    let facts = BatchFacts::new(&keeping.directory, users, world.holders());
     let pending = renamed
         .into_iter()
         .filter(|entry| screen(&mut planner, entry))
         .collect();
-    let changes = planner.decide(pending, &context, || Uuid::from_u128(99)).changes;
+    let changes = planner.decide(pending, &facts, || Uuid::from_u128(99)).changes;
     planner.withdraw(&[external_id(1)].into(), 0, &changes);
     assert_eq!(planner.finish().groups, Vec::<Vec<Change>>::new());
 }

@@ -12,13 +12,13 @@ fn moved(number: u8, login: &str) -> ReadEntry {
 fn found(world: &World, sync: &str, entries: &[ReadEntry]) -> Vec<(UserId, ExternalId)> {
     let entries: Vec<EntryReading> = entries.iter().map(|(reading, _)| reading.clone()).collect();
     let sync = UserSyncId::parse(sync).unwrap();
-    let context = Context::new(
+    let facts = BatchFacts::new(
         &settings().directory,
         world.users.values().cloned(),
         world.holders(),
     );
     let mut relinking = Relinking::new(&sync);
-    relinking.take(&entries, &context);
+    relinking.take(&entries, &facts);
     relinking.found()
 }
 
@@ -64,8 +64,8 @@ fn a_relink_of_an_otherwise_unchanged_entry_is_not_screened_out_and_tells_both_i
     let mut planner = Planner::new(&sync, &settings, KnownUsers::from_iter([known]));
     planner.relink([(external_id(11), user.id)]);
     assert!(screen(&mut planner, &same));
-    let context = Context::new(&settings.directory, [user], world.holders());
-    let decided = planner.decide(vec![same], &context, || unreachable!());
+    let facts = BatchFacts::new(&settings.directory, [user], world.holders());
+    let decided = planner.decide(vec![same], &facts, || unreachable!());
     let fields: Vec<_> = decided.changes[0]
         .changes
         .iter()

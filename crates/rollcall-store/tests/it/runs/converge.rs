@@ -11,7 +11,7 @@ use rollcall_core::id::{UserSyncKey, Uuid};
 use rollcall_core::judgement::EntryReading;
 use rollcall_core::mapping::{Offer, Offers};
 use rollcall_core::plan::Change;
-use rollcall_core::planner::{Context, Meeting, Planner, ReadEntry};
+use rollcall_core::planner::{BatchFacts, Meeting, Planner, ReadEntry};
 use rollcall_core::role::RoleFinding;
 use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunState};
 use rollcall_core::user::{StateReason, User};
@@ -152,8 +152,8 @@ impl<'a> World<'a> {
             .into_iter()
             .collect();
         let (users, _) = self.seen().await;
-        let context = Context::new(&self.settings.directory, users.clone(), holders);
-        let mut changes = planner.decide(pending, &context, Uuid::new_v4).changes;
+        let facts = BatchFacts::new(&self.settings.directory, users.clone(), holders);
+        let mut changes = planner.decide(pending, &facts, Uuid::new_v4).changes;
         let absent = planner.absent();
         let absent = users.iter().filter(|user| absent.contains(&user.id));
         let mut removals: Vec<Change> = absent

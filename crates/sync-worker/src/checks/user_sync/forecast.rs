@@ -11,7 +11,7 @@ use rollcall_core::id::{TenantId, UserId, UserSyncId, Uuid};
 use rollcall_core::issue::Issue;
 use rollcall_core::judgement::EntryReading;
 use rollcall_core::plan::{CHUNK_CHANGES, Change};
-use rollcall_core::planner::{Context, KnownUsers, Meeting, Planner, ReadEntry};
+use rollcall_core::planner::{BatchFacts, KnownUsers, Meeting, Planner, ReadEntry};
 use rollcall_core::reader::EntryReader;
 use rollcall_core::role::RoleFinding;
 use rollcall_core::user::UserState;
@@ -213,11 +213,11 @@ impl Forecaster<'_> {
             return Ok(());
         }
         let readings: Vec<&EntryReading> = pending.iter().map(|(reading, _)| reading).collect();
-        let context = draft.others.context(&readings).await?;
+        let facts = draft.others.batch_facts(&readings).await?;
         let batch: Vec<ReadEntry> = pending
             .into_iter()
             .map(|(reading, role)| {
-                let role = role.unwrap_or_else(|| self.assumed_role(&context, &reading));
+                let role = role.unwrap_or_else(|| self.assumed_role(&facts, &reading));
                 (reading, role)
             })
             .collect();
@@ -227,15 +227,15 @@ impl Forecaster<'_> {
             *new_users += 1;
             Uuid::from_u128(u128::MAX - *new_users)
         };
-        let decisions = draft.planner.decide(batch, &context, new_id);
+        let decisions = draft.planner.decide(batch, &facts, new_id);
         draft.changes.extend(decisions.changes);
         draft.issues.extend(decisions.issues);
         Ok(())
     }
 
     /// The role of an entry on which the rules were not tried: the user's present one, or the base role.
-    fn assumed_role(&self, context: &Context, reading: &EntryReading) -> RoleFinding {
-        let present = context
+    fn assumed_role(&self, facts: &BatchFacts, reading: &EntryReading) -> RoleFinding {
+        let present = facts
             .person(&reading.external_id)
             .map(|user| &user.profile.role);
         RoleFinding::certain(present.unwrap_or(&self.settings.role))

@@ -7,7 +7,7 @@ use rollcall_core::external_id::ExternalId;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
 use rollcall_core::identifier::Holder;
 use rollcall_core::judgement::EntryReading;
-use rollcall_core::planner::Context;
+use rollcall_core::planner::BatchFacts;
 use rollcall_core::user_sync::UserSync;
 use rollcall_store::Store;
 
@@ -30,12 +30,12 @@ impl<'a> Asking<'a> {
 }
 
 /// Everything that is known about the users that these entries concern.
-pub(super) async fn context(
+pub(super) async fn batch_facts(
     store: &Store,
     tenant: &TenantId,
     directory: &DirectoryId,
     entries: &[&EntryReading],
-) -> Result<Context, Error> {
+) -> Result<BatchFacts, Error> {
     let ids: Vec<ExternalId> = entries.iter().map(|entry| entry.external_id.clone()).collect();
     let mut users = store.users_by_external_ids(tenant, directory, &ids).await?;
     let mut keys: Vec<String> = entries
@@ -58,5 +58,5 @@ pub(super) async fn context(
     others.sort_unstable();
     others.dedup();
     users.extend(store.batch_users(tenant, &others).await?);
-    Ok(Context::new(directory, users, holders))
+    Ok(BatchFacts::new(directory, users, holders))
 }

@@ -15,7 +15,7 @@ use rollcall_core::id::{TenantId, UserId, UserSyncId, UserSyncKey};
 use rollcall_core::identifier::Holder;
 use rollcall_core::identifier::normalize;
 use rollcall_core::judgement::EntryReading;
-use rollcall_core::planner::{Asker, Context, Neighbour};
+use rollcall_core::planner::{Asker, BatchFacts, Neighbour};
 use rollcall_core::user::{OtherEntry, User};
 use rollcall_core::user_sync::UserSyncSettings;
 use rollcall_store::{Kind, StoreError};
@@ -68,21 +68,21 @@ impl<'a> Neighbours<'a> {
     pub(super) async fn ask(
         &mut self,
         readings: &[&EntryReading],
-        context: &mut Context,
+        facts: &mut BatchFacts,
     ) -> Result<(), Error> {
-        self.ask_askers(context).await?;
+        self.ask_askers(facts).await?;
         let logins = readings.iter().flat_map(|reading| &reading.offers.login.values);
         let mut keys: BTreeSet<String> = logins.map(|login| normalize(login)).collect();
         let mut seen = HashSet::new();
         for _ in 0..MAX_STEPS {
-            let users = self.users_with(&keys, context, &mut seen);
+            let users = self.users_with(&keys, facts, &mut seen);
             if users.is_empty() {
                 break;
             }
             let found = self.read_users(&users).await?;
             keys = found.iter().filter_map(Neighbour::target).collect();
-            self.look_up(&keys, context).await?;
-            context.meet_neighbours(found);
+            self.look_up(&keys, facts).await?;
+            facts.meet_neighbours(found);
         }
         Ok(())
     }
@@ -91,12 +91,12 @@ impl<'a> Neighbours<'a> {
     fn users_with(
         &self,
         keys: &BTreeSet<String>,
-        context: &Context,
+        facts: &BatchFacts,
         seen: &mut HashSet<UserId>,
     ) -> Vec<User> {
         let mut users = Vec::new();
         for key in keys {
-            let Some(Holder::User(holder)) = context.holder(key) else {
+            let Some(Holder::User(holder)) = facts.holder(key) else {
                 continue;
             };
             let elsewhere = |user: &&User| {
@@ -104,7 +104,7 @@ impl<'a> Neighbours<'a> {
                 origin.is_some_and(|origin| origin.user_sync != *self.asking.id)
                     && normalize(&user.profile.login) == *key
             };
-            if let Some(user) = context.user(*holder).filter(elsewhere)
+            if let Some(user) = facts.user(*holder).filter(elsewhere)
                 && seen.insert(user.id)
             {
                 users.push(user.clone());
@@ -114,10 +114,10 @@ impl<'a> Neighbours<'a> {
     }
 
     /// Looks up who has these identifiers.
-    async fn look_up(&self, keys: &BTreeSet<String>, context: &mut Context) -> Result<(), Error> {
+    async fn look_up(&self, keys: &BTreeSet<String>, facts: &mut BatchFacts) -> Result<(), Error> {
         let unknown: Vec<String> = keys
             .iter()
-            .filter(|key| context.holder(key).is_none())
+            .filter(|key| facts.holder(key).is_none())
             .cloned()
             .collect();
         let (store, tenant) = (&self.x.store, self.asking.tenant);
@@ -129,7 +129,7 @@ impl<'a> Neighbours<'a> {
         let users: BTreeSet<UserId> = users.collect();
         let users: Vec<UserId> = users.into_iter().collect();
         let users = store.batch_users(tenant, &users).await?;
-        context.extend(users, holders);
+        facts.extend(users, holders);
         Ok(())
     }
 
@@ -168,9 +168,9 @@ impl<'a> Neighbours<'a> {
     }
 
     /// Asks whether entries of other syncs still ask for the ambiguous logins of users of this one.
-    async fn ask_askers(&mut self, context: &mut Context) -> Result<(), Error> {
+    async fn ask_askers(&mut self, facts: &mut BatchFacts) -> Result<(), Error> {
         let mut asked: BTreeMap<UserSyncId, Vec<(UserId, String, ExternalId)>> = BTreeMap::new();
-        for user in context.ambiguous(self.asking.id) {
+        for user in facts.ambiguous(self.asking.id) {
             if let Some(OtherEntry {
                 user_sync,
                 external_id,
@@ -208,7 +208,7 @@ impl<'a> Neighbours<'a> {
                     }
                     _ => Asker::Asks { dn: None, user: None },
                 };
-                context.note_asker(user, asker);
+                facts.note_asker(user, asker);
             }
         }
         Ok(())

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 
 use rollcall_core::error::Error;
 use rollcall_core::judgement::EntryReading;
-use rollcall_core::planner::Context;
+use rollcall_core::planner::BatchFacts;
 
 use super::super::executor::Executor;
-use super::known::{Asking, context};
+use super::known::{Asking, batch_facts};
 use super::neighbours::Neighbours;
 use super::takeover;
 use crate::run::source::Source;
@@ -36,20 +36,20 @@ impl<'a> Others<'a> {
     }
 
     /// Everything that is known about the users that these entries concern.
-    pub(crate) async fn context(&mut self, readings: &[&EntryReading]) -> Result<Context, Error> {
+    pub(crate) async fn batch_facts(&mut self, readings: &[&EntryReading]) -> Result<BatchFacts, Error> {
         let (store, asking) = (&self.x.store, self.asking);
         let is_free = match self.is_free {
             Some(is_free) => is_free,
             None => *self.is_free.insert(store.is_free_of_users(asking.tenant).await?),
         };
         if is_free {
-            return Ok(Context::new(asking.directory, Vec::new(), HashMap::new()));
+            return Ok(BatchFacts::new(asking.directory, Vec::new(), HashMap::new()));
         }
-        let mut context = context(store, asking.tenant, asking.directory, readings).await?;
-        context.hold(takeover::held(store, asking, readings, &context).await?);
-        let given_up = takeover::given_up(store, asking, self.source, readings, &context).await?;
-        context.give_up(given_up);
-        self.neighbours.ask(readings, &mut context).await?;
-        Ok(context)
+        let mut facts = batch_facts(store, asking.tenant, asking.directory, readings).await?;
+        facts.hold(takeover::held(store, asking, readings, &facts).await?);
+        let given_up = takeover::given_up(store, asking, self.source, readings, &facts).await?;
+        facts.give_up(given_up);
+        self.neighbours.ask(readings, &mut facts).await?;
+        Ok(facts)
     }
 }

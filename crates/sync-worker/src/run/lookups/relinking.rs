@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::run::executor::Executor;
 use crate::run::lookups::absences::{BATCH_IDS, any_of};
-use crate::run::lookups::known::context;
+use crate::run::lookups::known::batch_facts;
 use crate::run::source::Source;
 use crate::run::stop::Stop;
 
@@ -50,8 +50,8 @@ pub(crate) async fn relinked(
             })
             .collect();
         let entries: Vec<&EntryReading> = readings.iter().collect();
-        let context = context(&x.store, &job.key.tenant, &sync.settings.directory, &entries).await?;
-        relinking.take(&readings, &context);
+        let facts = batch_facts(&x.store, &job.key.tenant, &sync.settings.directory, &entries).await?;
+        relinking.take(&readings, &facts);
     }
     let pulled = pull.finish().await.map_err(|error| source.error(&error))?;
     if let Some(gap) = pulled.gaps.first() {

@@ -8,7 +8,7 @@ use rollcall_core::error::Error;
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::id::{UserId, UserSyncId};
 use rollcall_core::judgement::EntryReading;
-use rollcall_core::planner::Context;
+use rollcall_core::planner::BatchFacts;
 use rollcall_core::user_sync::MissingUsers;
 use rollcall_store::{Kind, Store, StoreError};
 
@@ -21,11 +21,11 @@ pub(super) async fn held(
     store: &Store,
     asking: Asking<'_>,
     entries: &[&EntryReading],
-    context: &Context,
+    facts: &BatchFacts,
 ) -> Result<Vec<UserSyncId>, Error> {
     let owners: BTreeSet<&UserSyncId> = entries
         .iter()
-        .filter_map(|entry| context.person(&entry.external_id)?.origin.as_ref())
+        .filter_map(|entry| facts.person(&entry.external_id)?.origin.as_ref())
         .map(|origin| &origin.user_sync)
         .filter(|owner| *owner != asking.id)
         .collect();
@@ -47,11 +47,11 @@ pub(super) async fn given_up(
     asking: Asking<'_>,
     source: &Source,
     entries: &[&EntryReading],
-    context: &Context,
+    facts: &BatchFacts,
 ) -> Result<Vec<UserId>, Error> {
     let mut kept: BTreeMap<&UserSyncId, Vec<(UserId, &ExternalId)>> = BTreeMap::new();
     for entry in entries {
-        let user = context.kept_elsewhere(&entry.external_id, asking.id);
+        let user = facts.kept_elsewhere(&entry.external_id, asking.id);
         if let Some((user, origin)) = user.and_then(|user| Some((user.id, user.origin.as_ref()?))) {
             let of_owner = kept.entry(&origin.user_sync).or_default();
             of_owner.push((user, &entry.external_id));

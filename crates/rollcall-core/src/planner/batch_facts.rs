@@ -10,7 +10,7 @@ use crate::user::{Origin, StateReason, User, UserState};
 
 /// What the caller knows about the entries of one batch.
 #[derive(Clone, Debug, Default)]
-pub struct Context {
+pub struct BatchFacts {
     users: HashMap<UserId, User>,
     persons: HashMap<ExternalId, UserId>,
     holders: HashMap<String, Holder>,
@@ -34,8 +34,8 @@ pub enum Asker {
     Ceased,
 }
 
-impl Context {
-    /// A context with the users of `directory` that have one of the batch's external ids, the users that have one of
+impl BatchFacts {
+    /// What concerns the users of `directory` that have one of the batch's external ids, the users that have one of
     /// its identifiers, and who has which, by normalised identifier.
     ///
     /// The same external id in another directory is somebody else: two directories may hold copies of one tree.
