@@ -37,7 +37,7 @@ impl Sealer {
     /// Seals until `stop` is cancelled, and then what remains.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         loop {
-            self.turn().await;
+            self.seal_or_warn().await;
             if stop
                 .run_until_cancelled(tokio::time::sleep(INTERVAL))
                 .await
@@ -51,14 +51,14 @@ impl Sealer {
 
     /// Seals what is there.
     pub(crate) async fn run_once(mut self) {
-        self.turn().await;
+        self.seal_or_warn().await;
         if let Some((lease, _)) = self.lease.take() {
             // A lease that is not given up ends soon by itself.
             let _ = self.store.release_lease(&lease).await;
         }
     }
 
-    async fn turn(&mut self) {
+    async fn seal_or_warn(&mut self) {
         match self.seal().await {
             Ok(()) | Err(StoreError::LeaseLost) => {}
             Err(error) => tracing::warn!(%error, "audit events are recorded but could not be sealed yet"),

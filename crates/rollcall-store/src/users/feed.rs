@@ -25,9 +25,9 @@ use crate::store::Store;
 use crate::tables::json::JsonColumn;
 use crate::tables::labels::Label;
 
-mod standing;
+mod kept_columns;
 
-use standing::{COLUMNS, Standing};
+use kept_columns::{COLUMNS, KeptColumns};
 
 /// Most events of one transaction, which blocks all other writers while it inserts them.
 pub(crate) const MAX_EVENTS: usize = 1000;
@@ -48,13 +48,13 @@ pub(crate) struct NewEvent<'a> {
     pub(crate) changes: &'a Vec<FieldChange>,
 }
 
-/// The columns of a [`Row`] beside those of its [`Standing`].
+/// The columns of a [`Row`] beside those of its [`KeptColumns`].
 const CONTENT: &str = "e.user_sync, e.user_after, e.changes, e.asked_by";
 
 #[derive(FromQueryResult)]
 struct Row {
     #[sea_orm(nested)]
-    standing: Standing,
+    kept: KeptColumns,
     user_sync: Option<String>,
     user_after: String,
     changes: String,
@@ -94,7 +94,7 @@ impl Store {
         };
         // Read after the events, so that a deletion between the two reads is noticed.
         let head = self.head(tenant).await?;
-        let first = found.first().map(|row| row.standing.mark(tenant.is_some()));
+        let first = found.first().map(|row| row.kept.mark(tenant.is_some()));
         let stood = first.filter(|first| first.position == after.position);
         let start = head.start();
         let kept = after.position >= start.position;
@@ -117,7 +117,7 @@ impl Store {
         // One statement, so that nothing comes or goes in between.
         let sql = format!("SELECT {COLUMNS} FROM feed_heads h JOIN user_events e ON {on} WHERE h.feed = $1");
         let feed = tenant.map_or(ALL, TenantId::as_str);
-        let newest: Option<Standing> = row(&self.inner.database.reader, &sql, vec![feed.into()]).await?;
+        let newest: Option<KeptColumns> = row(&self.inner.database.reader, &sql, vec![feed.into()]).await?;
         match newest {
             Some(newest) => Ok(newest.mark(tenant.is_some())),
             // All events were deleted, or there never was one.
@@ -239,7 +239,7 @@ pub(crate) async fn append(
 pub(crate) async fn expire(tx: &impl ConnectionTrait, last: i64) -> Result<()> {
     let lock = Engine::of(tx).for_update();
     let sql = format!("SELECT {COLUMNS} FROM user_events e WHERE position <= $1 ORDER BY position");
-    let going: Vec<Standing> = rows(tx, &sql, vec![last.into()]).await?;
+    let going: Vec<KeptColumns> = rows(tx, &sql, vec![last.into()]).await?;
     let of_deployment = going.last().map(|row| (ALL, row.position, row.digest()));
     let of_tenants: BTreeMap<&str, (i64, i64)> = going
         .iter()
@@ -263,7 +263,7 @@ pub(crate) async fn hide(tx: &impl ConnectionTrait, tenant: &TenantId) -> Result
     let sql = format!(
         "SELECT {COLUMNS} FROM user_events e WHERE tenant = $1 ORDER BY tenant_position DESC LIMIT 1"
     );
-    let newest: Option<Standing> = row(tx, &sql, vec![tenant.as_str().into()]).await?;
+    let newest: Option<KeptColumns> = row(tx, &sql, vec![tenant.as_str().into()]).await?;
     let Some(newest) = newest else { return Ok(()) };
     let sql = "UPDATE feed_heads SET expired = position, expired_digest = $2 WHERE feed = $1";
     execute(tx, sql, vec![tenant.as_str().into(), newest.digest().into()]).await?;
@@ -290,8 +290,8 @@ impl Head {
 
 impl Row {
     fn into_domain(self) -> Result<Event> {
-        let digest = self.standing.digest();
-        let Standing {
+        let digest = self.kept.digest();
+        let KeptColumns {
             position,
             tenant,
             tenant_position,
@@ -299,7 +299,7 @@ impl Row {
             user_id,
             run,
             time,
-        } = self.standing;
+        } = self.kept;
         let bad_id = || StoreError::corrupt("a stored id is malformed");
         let user_sync = self.user_sync.as_deref();
         let user_sync = user_sync.map(|id| UserSyncId::parse(id).ok_or_else(bad_id));

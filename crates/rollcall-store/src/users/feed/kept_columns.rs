@@ -6,12 +6,12 @@ use sea_orm::FromQueryResult;
 
 use crate::digest::digest;
 
-/// The columns of a [`Standing`], of `user_events e`.
+/// The columns of a [`KeptColumns`], of `user_events e`.
 pub(super) const COLUMNS: &str =
     "e.position, e.tenant, e.tenant_position, e.event_type, e.user_id, e.run, e.time";
 
 #[derive(FromQueryResult)]
-pub(super) struct Standing {
+pub(super) struct KeptColumns {
     pub(super) position: i64,
     pub(super) tenant: String,
     pub(super) tenant_position: i64,
@@ -21,7 +21,7 @@ pub(super) struct Standing {
     pub(super) time: i64,
 }
 
-impl Standing {
+impl KeptColumns {
     /// The place behind this event in its tenant's feed, or in the deployment's.
     pub(super) fn mark(&self, of_tenant: bool) -> Mark {
         let position = if of_tenant {
