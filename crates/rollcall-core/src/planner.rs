@@ -26,10 +26,10 @@ use crate::user::{User, UserState};
 use crate::user_sync::{ExistingUsers, UserSyncSettings};
 
 mod absent;
+mod batch_facts;
 mod change_of;
 mod claim;
 mod contested;
-mod batch_facts;
 mod decide;
 mod known;
 mod neighbour;
@@ -41,9 +41,9 @@ mod refused;
 mod relinking;
 mod settle;
 
+pub use batch_facts::{Asker, BatchFacts};
 use claim::{Bystander, Claim};
 pub use contested::Contested;
-pub use batch_facts::{Asker, BatchFacts};
 use known::Offered;
 pub use known::{KnownUser, KnownUsers, Meeting};
 pub use neighbour::Neighbour;

@@ -9,8 +9,8 @@
 //!    have room for it.
 
 mod due;
-mod next_run;
 mod due_permits;
+mod next_run;
 mod queue;
 mod scheduler;
 

@@ -218,14 +218,23 @@ async fn asked(
     deadline: Instant,
 ) -> Answer {
     let prepared = c.prepared.get(&source.config, source.dialect);
-    let question = source.question(&bind_target.origin, &prepared.attributes, recent_dn, c.now(), deadline);
+    let question = source.question(
+        &bind_target.origin,
+        &prepared.attributes,
+        recent_dn,
+        c.now(),
+        deadline,
+    );
     progress.bind_begins();
     let answer = ask(&question, &attempt.password).await;
     if !answer.bind_sent {
         progress.nothing_was_sent();
     }
     match &answer.finding {
-        Finding::Judged { entry, .. } => c.known_dns.note(bind_target.target.user.id, Some(&entry.dn), c.now()),
+        Finding::Judged { entry, .. } => {
+            c.known_dns
+                .note(bind_target.target.user.id, Some(&entry.dn), c.now())
+        }
         Finding::Absent(_) => c.known_dns.note(bind_target.target.user.id, None, c.now()),
         Finding::Failed(_) => {}
     }

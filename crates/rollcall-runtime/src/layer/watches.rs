@@ -251,7 +251,10 @@ mod tests {
         let second = under_way.take(one.clone(), 2);
         assert!(first.is_some() && second.is_some());
         assert!(under_way.take(one.clone(), 2).is_none());
-        assert!(under_way.take(other, 2).is_some(), "another's permits are its own");
+        assert!(
+            under_way.take(other, 2).is_some(),
+            "another's permits are its own"
+        );
         drop(first);
         let third = under_way.take(one, 2);
         assert!(third.is_some());

@@ -16,8 +16,8 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::interval;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::next_run::next_run_time;
 use super::due_permits::{DuePermit, DuePermits};
+use super::next_run::next_run_time;
 use super::queue::DueQueue;
 use crate::run::{RunEngine, Underway};
 use crate::worker::Worker;

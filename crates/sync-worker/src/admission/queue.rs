@@ -29,7 +29,11 @@ impl DueQueue {
 
     /// The next sync for which there is a permit and room at its directory. Its tenant then goes behind the others. A
     /// tenant without room keeps no other from starting.
-    pub(crate) fn next(&mut self, permits: &DuePermits, has_room: impl Fn(&Due) -> bool) -> Option<(Due, DuePermit)> {
+    pub(crate) fn next(
+        &mut self,
+        permits: &DuePermits,
+        has_room: impl Fn(&Due) -> bool,
+    ) -> Option<(Due, DuePermit)> {
         if permits.are_full() {
             return None;
         }

@@ -187,9 +187,7 @@ impl<'a> Planning<'a> {
                 self.note_role(facts.person(&reading.external_id), role);
             }
             let clock = self.target.clock;
-            let decisions = self
-                .planner
-                .decide(pending, &facts, || new_user_id(clock.now()));
+            let decisions = self.planner.decide(pending, &facts, || new_user_id(clock.now()));
             self.written.issues.extend(decisions.issues);
             self.add_changes(decisions.changes).await?;
         }

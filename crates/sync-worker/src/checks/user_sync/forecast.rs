@@ -235,9 +235,7 @@ impl Forecaster<'_> {
 
     /// The role of an entry on which the rules were not tried: the user's present one, or the base role.
     fn assumed_role(&self, facts: &BatchFacts, reading: &EntryReading) -> RoleFinding {
-        let present = facts
-            .person(&reading.external_id)
-            .map(|user| &user.profile.role);
+        let present = facts.person(&reading.external_id).map(|user| &user.profile.role);
         RoleFinding::certain(present.unwrap_or(&self.settings.role))
     }
 
