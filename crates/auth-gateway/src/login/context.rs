@@ -17,7 +17,7 @@ use super::memory::tenant_view::TenantViews;
 use super::refresh::Refreshes;
 use super::seen::Verified;
 use super::single_flight::SingleFlight;
-use super::soft_lock::queue::Turns;
+use super::soft_lock::queue::LoginQueues;
 use super::soft_lock::unsettled::Unsettled;
 use super::soft_lock::wrong_passwords::WrongPasswords;
 use crate::config;
@@ -38,7 +38,7 @@ pub struct Context {
     pub(super) prepared: PreparedSyncs,
     pub(super) known_dns: KnownDns,
     pub(super) single_flight: SingleFlight<Verified>,
-    pub(super) turns: Turns,
+    pub(super) queues: LoginQueues,
     pub(super) unsettled: Unsettled,
     pub(super) wrong_passwords: WrongPasswords,
     /// Refused passwords that are not proven to be wrong: the person was not there, or the account was locked. They are
@@ -89,7 +89,7 @@ impl Context {
             prepared: PreparedSyncs::new(parts.policy),
             known_dns: KnownDns::default(),
             single_flight: SingleFlight::default(),
-            turns: Turns::default(),
+            queues: LoginQueues::default(),
             unsettled: Unsettled::default(),
             wrong_passwords: WrongPasswords::new(parts.soft_lock.replay),
             refused_passwords: WrongPasswords::new(parts.soft_lock.replay),

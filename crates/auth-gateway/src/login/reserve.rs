@@ -18,7 +18,7 @@ use super::person::{Person, Stop};
 use super::record::record_unasked;
 use super::seen::Verified;
 use super::single_flight::Leader;
-use super::soft_lock::queue::Turn;
+use super::soft_lock::queue::Permit;
 use super::soft_lock::unsettled::Held;
 
 /// How long to wait before looking again whether an attempt of this process has given back its slot.
@@ -32,7 +32,7 @@ pub(super) struct Slots {
     /// When the slots were got. What follows must take equally long for everybody.
     pub(super) begin: Instant,
     /// Held until the login has ended.
-    turn: Option<Turn>,
+    permit: Option<Permit>,
     /// Also held if no attempt was told the outcome: the next attempt with the password takes over the slots that are
     /// left.
     pub(super) leader: Option<Leader<Verified>>,
@@ -44,14 +44,14 @@ impl Slots {
         Self {
             held: Held::none(),
             begin: Instant::now(),
-            turn: None,
+            permit: None,
             leader: None,
         }
     }
 
     /// Another attempt tried the password.
     pub(super) fn are_another_s(&self) -> bool {
-        self.turn.is_none()
+        self.permit.is_none()
     }
 }
 
@@ -59,8 +59,8 @@ impl Slots {
 pub(super) async fn reserve(c: &Context, attempt: &Attempt, person: &Person) -> Result<Slots, Stop> {
     let start = Instant::now();
     let deadline = c.directory_deadline(attempt.deadline);
-    let turn = c.turns.take(&person.key, person.lock.policy.limit, deadline);
-    let Some(mut turn) = turn.await else {
+    let permit = c.queues.take(&person.key, person.lock.policy.limit, deadline);
+    let Some(mut permit) = permit.await else {
         return Err(person.failed(c, too_slow()).await);
     };
     if c.wrong_passwords.contains(&person.fingerprint, start) {
@@ -71,7 +71,7 @@ pub(super) async fn reserve(c: &Context, attempt: &Attempt, person: &Person) -> 
     let patience = if is_repeat { Instant::now() } else { deadline };
     let mut wanted = reservations(c, attempt, person);
     let slots = loop {
-        let (time, subject) = match take_slots(c, &person.tenant, &wanted, &mut turn, patience).await? {
+        let (time, subject) = match take_slots(c, &person.tenant, &wanted, &mut permit, patience).await? {
             Reserved::Taken(slots) => break slots,
             Reserved::Wait { .. } if is_repeat => return Err(repeated(c, person, start).await),
             Reserved::Wait { time, subject, .. } => (time, subject),
@@ -100,7 +100,7 @@ pub(super) async fn reserve(c: &Context, attempt: &Attempt, person: &Person) -> 
     Ok(Slots {
         held: c.unsettled.hold(person.fingerprint, slots),
         begin: Instant::now(),
-        turn: Some(turn),
+        permit: Some(permit),
         leader: None,
     })
 }
@@ -143,18 +143,18 @@ async fn take_slots(
     c: &Context,
     tenant: &TenantId,
     wanted: &[Reservation],
-    turn: &mut Turn,
+    permit: &mut Permit,
     deadline: Instant,
 ) -> Result<Reserved, Error> {
     loop {
-        let asking = turn.ask().await;
+        let reserving = permit.begin_reserving().await;
         let reserved = c.login_store.reserve(tenant, wanted).await?;
         let pause = match reserved {
             Reserved::Taken(_) => {
-                turn.hold(&asking);
+                permit.hold(&reserving);
                 return Ok(reserved);
             }
-            Reserved::Wait { .. } if asking.may_come_free() => SLOT_PAUSE,
+            Reserved::Wait { .. } if reserving.may_come_free() => SLOT_PAUSE,
             Reserved::Wait {
                 may_come_free: true, ..
             } => REPLICA_PAUSE,
@@ -163,7 +163,7 @@ async fn take_slots(
         if Instant::now() >= deadline {
             return Ok(reserved);
         }
-        drop(asking);
+        drop(reserving);
         tokio::time::sleep(pause).await;
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! On PostgreSQL other sessions can lock rows: a replica that froze, for as long as the server lets it. So the writer
 //! waits for locked rows only briefly. Then it does the batch tenant by tenant, and tenants whose rows are held go on
-//! in a lane of their own ([`lanes`](super::lanes)). Refusals have a task of their own there: they need the slower kind
+//! in a queue of their own ([`tenant_queues`](super::tenant_queues)). Refusals have a task of their own there: they need the slower kind
 //! of commit, and a flood of them must not slow logins down.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use crate::db::engine::Engine;
 use crate::error::{Result, StoreError};
 use crate::login::commits::Commits;
 use crate::login::job::{Job, JobOutcome};
-use crate::login::lanes::Lanes;
+use crate::login::tenant_queues::TenantQueues;
 
 /// How long the writer, and with it all logins, waits for a row that another session has locked. Healthy sessions hold
 /// such rows for a few milliseconds.
@@ -29,22 +29,23 @@ pub(super) struct LoginWriter {
     /// On PostgreSQL.
     refusals: Option<Batcher<Job>>,
     /// On PostgreSQL.
-    lanes: Option<Arc<Lanes>>,
+    tenant_queues: Option<Arc<TenantQueues>>,
 }
 
 impl LoginWriter {
     pub(super) fn start(database: Arc<Database>) -> Self {
-        let lanes = (database.engine == Engine::Postgres).then(|| Lanes::new(database.clone()));
+        let tenant_queues =
+            (database.engine == Engine::Postgres).then(|| TenantQueues::new(database.clone()));
         let start = || {
             Batcher::start(SharedWriter {
                 commits: Commits::new(database.clone(), PATIENCE_OF_ALL),
-                lanes: lanes.clone(),
+                tenant_queues: tenant_queues.clone(),
             })
         };
         Self {
             logins: start(),
-            refusals: lanes.is_some().then(start),
-            lanes: lanes.clone(),
+            refusals: tenant_queues.is_some().then(start),
+            tenant_queues: tenant_queues.clone(),
         }
     }
 
@@ -63,8 +64,8 @@ impl LoginWriter {
         if let Some(refusals) = &self.refusals {
             refusals.end().await;
         }
-        if let Some(lanes) = &self.lanes {
-            lanes.end().await;
+        if let Some(tenant_queues) = &self.tenant_queues {
+            tenant_queues.end().await;
         }
     }
 }
@@ -72,7 +73,7 @@ impl LoginWriter {
 /// Commits for all tenants together, except those whose rows other sessions hold.
 struct SharedWriter {
     commits: Commits,
-    lanes: Option<Arc<Lanes>>,
+    tenant_queues: Option<Arc<TenantQueues>>,
 }
 
 impl BatchHandler for SharedWriter {
@@ -88,23 +89,23 @@ impl BatchHandler for SharedWriter {
     }
 
     async fn work(&mut self, jobs: Vec<Job>) {
-        let Some(lanes) = self.lanes.clone() else {
+        let Some(tenant_queues) = self.tenant_queues.clone() else {
             let result = self.carry_out(&jobs).await;
             return conclude(self, jobs, result).await;
         };
-        let jobs = lanes.take_theirs(jobs);
+        let jobs = tenant_queues.take_theirs(jobs);
         if jobs.is_empty() {
             return;
         }
         match self.carry_out(&jobs).await {
-            Err(StoreError::Locked) => self.tenant_by_tenant(&lanes, jobs).await,
+            Err(StoreError::Locked) => self.tenant_by_tenant(&tenant_queues, jobs).await,
             result => conclude(self, jobs, result).await,
         }
     }
 }
 
 impl SharedWriter {
-    async fn tenant_by_tenant(&mut self, lanes: &Arc<Lanes>, jobs: Vec<Job>) {
+    async fn tenant_by_tenant(&mut self, tenant_queues: &Arc<TenantQueues>, jobs: Vec<Job>) {
         let mut tenants: BTreeMap<String, Vec<Job>> = BTreeMap::new();
         for job in jobs {
             tenants.entry(job.tenant().to_owned()).or_default().push(job);
@@ -116,7 +117,7 @@ impl SharedWriter {
                 false => self.carry_out(&jobs).await,
             };
             match result {
-                Err(StoreError::Locked) => lanes.open(tenant, jobs),
+                Err(StoreError::Locked) => tenant_queues.open(tenant, jobs),
                 result => conclude(self, jobs, result).await,
             }
         }

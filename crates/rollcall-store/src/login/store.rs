@@ -13,12 +13,12 @@ use crate::login::cache::{LoginCache, LoginConfig};
 use crate::login::finish::{FinishLogin, FinishOutcome};
 use crate::login::group_commit::LoginWriter;
 use crate::login::job::Job;
-use crate::login::lanes::MAX_LANES;
 use crate::login::reader::{LoginReader, Wanted};
 use crate::login::refusals::Refusal;
 use crate::login::request_ids;
 use crate::login::soft_lock::{Reservation, Reserved};
 use crate::login::target::{LoginSync, LoginTarget};
+use crate::login::tenant_queues::MAX_TENANT_QUEUES;
 use crate::store::Store;
 
 /// What logins read and commit. Cheap to clone; all clones share a cache and a few tasks, each with a connection of its own.
@@ -37,8 +37,8 @@ struct Inner {
 
 impl LoginStore {
     /// Most connections to PostgreSQL that it opens beside those of the pool: one reads, one commits logins, one commits
-    /// refusals, and each lane has one.
-    pub const MOST_CONNECTIONS: u32 = 3 + MAX_LANES;
+    /// refusals, and each queue of a tenant has one.
+    pub const MOST_CONNECTIONS: u32 = 3 + MAX_TENANT_QUEUES;
 
     /// Starts the tasks that read and commit. Must be called within a Tokio runtime.
     pub fn open(store: &Store) -> Self {

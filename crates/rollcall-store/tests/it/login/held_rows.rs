@@ -14,7 +14,7 @@ use crate::engine::{Engine, Gateway};
 use crate::fixture::*;
 use crate::login::commit::finish;
 
-/// More than there are lanes.
+/// More than there are queues of tenants.
 const MANY: usize = 12;
 
 fn beta() -> TenantId {
@@ -109,7 +109,7 @@ async fn a_held_counter_keeps_nobody_else_s_logins_waiting() {
         "{held:?}"
     );
     assert!(others.iter().all(Result::is_ok), "{others:?}");
-    // While acme has its lane, beta goes on.
+    // While acme has its queue, beta goes on.
     let waiting = tokio::spawn({
         let (store, acme) = (store.clone(), acme.clone());
         async move { log_in(&store, &acme, 1).await }

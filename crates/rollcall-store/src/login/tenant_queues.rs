@@ -1,4 +1,4 @@
-//! Separate queues ("lanes") on PostgreSQL for tenants whose rows another session holds. No other tenant waits for
+//! Separate queues on PostgreSQL for tenants whose rows another session holds. No other tenant waits for
 //! them, and they wait for no other tenant.
 
 use std::collections::HashMap;
@@ -17,60 +17,60 @@ use crate::error::StoreError;
 use crate::login::commits::Commits;
 use crate::login::job::Job;
 
-/// How long a lane waits for a row. It is much shorter than a login may take, so that the caller still gets an answer.
+/// How long a queue waits for a row. It is much shorter than a login may take, so that the caller still gets an answer.
 const PATIENCE: &str = "2s";
-/// Most lanes of a process, since each has a connection. The jobs of a further tenant fail at once.
-pub(super) const MAX_LANES: u32 = 4;
-/// After a failure a lane stays open for this long, so that the tenant's next job does not make all others wait again.
+/// Most queues of a process, since each has a connection. The jobs of a further tenant fail at once.
+pub(super) const MAX_TENANT_QUEUES: u32 = 4;
+/// After a failure a queue stays open for this long, so that the tenant's next job does not make all others wait again.
 const KEPT_OPEN: Duration = Duration::from_secs(5);
 
-/// The lanes of a process.
-pub(super) struct Lanes {
+/// The queues of a process.
+pub(super) struct TenantQueues {
     database: Arc<Database>,
-    lanes: Mutex<HashMap<String, Lane>>,
+    queues: Mutex<HashMap<String, TenantQueue>>,
     tasks: Mutex<JoinSet<()>>,
 }
 
-enum Lane {
+enum TenantQueue {
     Open(Sender<Job>),
-    /// No lane was free.
+    /// No queue was free.
     Full {
         until: Instant,
     },
 }
 
-impl Lanes {
+impl TenantQueues {
     pub(super) fn new(database: Arc<Database>) -> Arc<Self> {
         Arc::new(Self {
             database,
-            lanes: Mutex::default(),
+            queues: Mutex::default(),
             tasks: Mutex::default(),
         })
     }
 
-    /// Takes the jobs of tenants that have a lane, and returns those of all others.
+    /// Takes the jobs of tenants that have a queue, and returns those of all others.
     pub(super) fn take_theirs(&self, jobs: Vec<Job>) -> Vec<Job> {
-        let mut lanes = self.lanes.lock();
-        if lanes.is_empty() {
+        let mut queues = self.queues.lock();
+        if queues.is_empty() {
             return jobs;
         }
         let now = Instant::now();
-        lanes.retain(|_, lane| !matches!(lane, Lane::Full { until } if *until <= now));
+        queues.retain(|_, queue| !matches!(queue, TenantQueue::Full { until } if *until <= now));
         let mut others = Vec::with_capacity(jobs.len());
         for job in jobs {
-            match lanes.get(job.tenant()) {
+            match queues.get(job.tenant()) {
                 None => others.push(job),
-                Some(lane) => lane.send(job),
+                Some(queue) => queue.send(job),
             }
         }
         others
     }
 
-    /// Opens a lane for a tenant, with these jobs to begin with.
+    /// Opens a queue for a tenant, with these jobs to begin with.
     pub(super) fn open(self: &Arc<Self>, tenant: String, jobs: Vec<Job>) {
-        let mut lanes = self.lanes.lock();
-        let is_full = lanes.len() >= MAX_LANES as usize;
-        let lane = match lanes.entry(tenant) {
+        let mut queues = self.queues.lock();
+        let is_full = queues.len() >= MAX_TENANT_QUEUES as usize;
+        let queue = match queues.entry(tenant) {
             // Logins and refusals may find out at the same time.
             Entry::Occupied(open) => open.into_mut(),
             Entry::Vacant(entry) if is_full => {
@@ -79,42 +79,42 @@ impl Lanes {
                     "too many tenants' logins wait for rows that other sessions hold"
                 );
                 let until = Instant::now() + KEPT_OPEN;
-                entry.insert(Lane::Full { until })
+                entry.insert(TenantQueue::Full { until })
             }
             Entry::Vacant(entry) => {
                 tracing::warn!(
                     tenant = entry.key(),
                     "another session holds rows of this tenant's logins: they wait, and nobody else does"
                 );
-                let (sender, queue) = mpsc::channel(MAX_BATCH * 4);
-                let lane = work(Arc::clone(self), entry.key().clone(), queue);
+                let (sender, incoming) = mpsc::channel(MAX_BATCH * 4);
+                let work = work(Arc::clone(self), entry.key().clone(), incoming);
                 let mut tasks = self.tasks.lock();
                 while tasks.try_join_next().is_some() {}
-                tasks.spawn(lane);
-                entry.insert(Lane::Open(sender))
+                tasks.spawn(work);
+                entry.insert(TenantQueue::Open(sender))
             }
         };
         for job in jobs {
-            lane.send(job);
+            queue.send(job);
         }
     }
 
-    /// Waits for the jobs in the lanes. Call it once nothing opens lanes any more.
+    /// Waits for the jobs in the queues. Call it once nothing opens queues any more.
     pub(super) async fn end(&self) {
-        self.lanes.lock().clear();
+        self.queues.lock().clear();
         let tasks = std::mem::take(&mut *self.tasks.lock());
         tasks.join_all().await;
     }
 }
 
-impl Lane {
+impl TenantQueue {
     fn send(&self, job: Job) {
         let refused = match self {
-            Lane::Open(sender) => sender
+            TenantQueue::Open(sender) => sender
                 .try_send(job)
                 .err()
                 .map(mpsc::error::TrySendError::into_inner),
-            Lane::Full { .. } => Some(job),
+            TenantQueue::Full { .. } => Some(job),
         };
         if let Some(job) = refused {
             job.answer(Err(StoreError::Locked));
@@ -123,16 +123,16 @@ impl Lane {
 }
 
 /// Does the jobs of one tenant, until there are none.
-async fn work(lanes: Arc<Lanes>, tenant: String, mut queue: Receiver<Job>) {
-    let mut commits = Commits::new(lanes.database.clone(), PATIENCE);
+async fn work(queues: Arc<TenantQueues>, tenant: String, mut incoming: Receiver<Job>) {
+    let mut commits = Commits::new(queues.database.clone(), PATIENCE);
     let mut jobs = Vec::new();
     let mut failed = false;
     loop {
         if failed {
-            let _ = timeout(KEPT_OPEN, queue.recv_many(&mut jobs, MAX_BATCH)).await;
+            let _ = timeout(KEPT_OPEN, incoming.recv_many(&mut jobs, MAX_BATCH)).await;
         }
         while jobs.len() < MAX_BATCH
-            && let Ok(job) = queue.try_recv()
+            && let Ok(job) = incoming.try_recv()
         {
             jobs.push(job);
         }
@@ -143,9 +143,9 @@ async fn work(lanes: Arc<Lanes>, tenant: String, mut queue: Receiver<Job>) {
             conclude(&mut commits, batch, result).await;
             continue;
         }
-        let mut lanes = lanes.lanes.lock();
-        if queue.is_empty() {
-            lanes.remove(&tenant);
+        let mut queues = queues.queues.lock();
+        if incoming.is_empty() {
+            queues.remove(&tenant);
             return;
         }
     }
