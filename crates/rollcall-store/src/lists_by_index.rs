@@ -100,7 +100,9 @@ async fn fill(store: &Store) {
         format!(
             "INSERT INTO users (tenant, id, user_sync, linked, details, state, owner, block_time, revision, create_time,
                 update_time)
-            {runs} SELECT {of_run}, {uuid}, 'sync' || (n % 20), false, '{{}}',
+            {runs} SELECT {of_run}, {uuid}, 'sync' || (n % 20), false,
+                '{{\"profile\":{{\"login\":\"' || n || '\",\"role\":\"' ||
+                    (CASE n % 800 WHEN 12 THEN 'auditor' ELSE 'user' END) || '\"}}}}',
                 CASE n % 500 WHEN 8 THEN 'DEACTIVATED' WHEN 10 THEN 'ARCHIVED' ELSE 'ACTIVE' END,
                 n % 900 = 2, CASE WHEN n % 700 = 4 THEN n END, 1, 0, 0
             FROM numbers"
@@ -129,7 +131,7 @@ fn cases(engine: Engine) -> Vec<(Statement, bool, &'static [&'static str])> {
     };
     let users = |of_tenant, filter: UserFilter| {
         let after = ("tenant7".to_owned(), Uuid::nil());
-        page_of_users(of_tenant, after, &filter, &page)
+        page_of_users(engine, of_tenant, after, &filter, &page)
     };
     let every = UserFilter::default;
     let owners = || UserFilter {
@@ -138,6 +140,10 @@ fn cases(engine: Engine) -> Vec<(Statement, bool, &'static [&'static str])> {
     };
     let blocked = || UserFilter {
         blocked: Some(true),
+        ..every()
+    };
+    let of_role = |role: &str| UserFilter {
+        role: Some(role.to_owned()),
         ..every()
     };
     let of_states = |states: &[UserState]| UserFilter {
@@ -210,6 +216,10 @@ fn cases(engine: Engine) -> Vec<(Statement, bool, &'static [&'static str])> {
             true,
             &["users_by_state"],
         ),
+        (users(true, of_role("auditor")), true, &["users_by_role"]),
+        (users(false, of_role("auditor")), true, &["users_by_role"]),
+        // Nobody has it.
+        (users(true, of_role("boss")), true, &["users_by_role"]),
         (users(true, of_sync), true, &["users_by_user_sync"]),
         (idle(never()), true, by_login),
         (idle(not_since()), true, by_login),

@@ -36,6 +36,7 @@ mod tenant_deletions;
 mod tenant_turns;
 mod throttles;
 mod user_lists;
+pub(crate) mod user_roles;
 mod who_asked;
 
 /// Names the advisory lock under which PostgreSQL migrates: "rollcall" in ASCII.
@@ -78,6 +79,7 @@ impl MigratorTrait for Migrator {
             Box::new(audit_by_person::AuditByPerson),
             Box::new(idle_users::IdleUsers),
             Box::new(lean_imports::LeanImports),
+            Box::new(user_roles::UserRoles),
         ]
     }
 }

@@ -1,4 +1,4 @@
-//! Which users a list shows. The store filters by what has a column of its own; role, prefix and external id are
+//! Which users a list shows. The store filters by what it has an index or a column for; prefix and external id are
 //! filtered here.
 
 use rollcall_core::field::TextField;
@@ -20,6 +20,7 @@ pub(crate) fn for_store(filter: &UserFilter) -> store::UserFilter {
         }),
         user_sync: filter.user_sync.clone(),
         directory: filter.directory.clone(),
+        role: filter.role.clone(),
         owner: filter.owner,
         blocked: filter.blocked,
         no_login_since: filter.no_login_since,
@@ -33,11 +34,10 @@ pub(crate) fn matches(filter: &UserFilter, user: &User) -> bool {
         let origin = user.origin.as_ref();
         origin.is_some_and(|origin| origin.external_id.to_string() == *id)
     };
-    filter.role.as_ref().is_none_or(|role| *role == user.profile.role)
-        && filter
-            .prefix
-            .as_ref()
-            .is_none_or(|prefix| has_prefix(user, prefix))
+    filter
+        .prefix
+        .as_ref()
+        .is_none_or(|prefix| has_prefix(user, prefix))
         && filter.external_id.as_ref().is_none_or(is_id)
 }
 
@@ -91,29 +91,16 @@ mod tests {
             prefix: Some(prefix.into()),
             ..any()
         };
-        let with_role = |role: &str| UserFilter {
-            role: Some(role.into()),
-            ..any()
-        };
         for (expected, filter) in [
             (true, any()),
             (true, with_prefix("\u{ff21}d")),
             (true, with_prefix("LOVE")),
             (false, with_prefix("da")),
-            (true, with_role("admin")),
-            (false, with_role("Admin")),
-            (
-                false,
-                UserFilter {
-                    role: Some("admin".into()),
-                    ..with_prefix("da")
-                },
-            ),
             (
                 false,
                 UserFilter {
                     external_id: Some("x".into()),
-                    ..any()
+                    ..with_prefix("ada")
                 },
             ),
         ] {

@@ -15,6 +15,7 @@ use crate::db::query::{Statement, column, row, rows, scalar};
 use crate::db::timestamp::to_micros;
 use crate::error::{Kind, Result, StoreError};
 use crate::page::{Page, PageRequest, merged};
+use crate::schema::user_roles;
 use crate::store::{IdentifierUniqueness, Store};
 use crate::tables::columns;
 use crate::tables::labels::Label;
@@ -40,6 +41,8 @@ pub struct UserFilter {
     pub user_sync: Option<UserSyncId>,
     /// From this directory.
     pub directory: Option<DirectoryId>,
+    /// With this role.
+    pub role: Option<String>,
     /// The tenant's owners, or everybody else.
     pub owner: Option<bool>,
     /// Blocked, or not.
@@ -173,7 +176,8 @@ impl Store {
         filter: &UserFilter,
         page: &PageRequest,
     ) -> Result<Vec<Model>> {
-        let (sql, values) = page_of_users(tenant.is_some(), after, filter, page);
+        let engine = self.inner.database.engine;
+        let (sql, values) = page_of_users(engine, tenant.is_some(), after, filter, page);
         let reading = self.inner.database.in_index_order().await?;
         let models = rows(&reading, &sql, values).await?;
         reading.commit().await?;
@@ -246,6 +250,7 @@ impl Store {
 /// The query for a page of users after this one, of its tenant or of all. If ACTIVE users are not asked for, each state
 /// is looked for by itself, since the index keeps only the users of one state in order.
 pub(crate) fn page_of_users(
+    engine: Engine,
     of_tenant: bool,
     (tenant, id): (String, Uuid),
     filter: &UserFilter,
@@ -256,7 +261,7 @@ pub(crate) fn page_of_users(
         true => "u.tenant = $1 AND u.id > $2",
         false => "(u.tenant, u.id) > ($1, $2)",
     };
-    let conditions = conditions(filter, &mut values);
+    let conditions = conditions(engine, filter, &mut values);
     let limit = page.limit_sql();
     let columns = columns::<Entity>("u");
     let list = |state: &str| {
@@ -300,7 +305,7 @@ pub(crate) fn page_of_idle(
         _ => 1,
     };
     values.push(last.into());
-    let conditions = conditions(filter, &mut values);
+    let conditions = conditions(engine, filter, &mut values);
     let states = match filter.states.as_slice() {
         [] => String::new(),
         states => in_states(states),
@@ -316,8 +321,18 @@ pub(crate) fn page_of_idle(
 }
 
 /// The conditions of a filter on `users u`, except those on states and logins.
-fn conditions(filter: &UserFilter, values: &mut Vec<Value>) -> String {
+fn conditions(engine: Engine, filter: &UserFilter, values: &mut Vec<Value>) -> String {
     let mut conditions = String::new();
+    if let Some(role) = &filter.role {
+        let role = match engine {
+            Engine::Sqlite => role.clone(),
+            Engine::Postgres => serde_json::Value::from(role.as_str()).to_string(),
+        };
+        values.push(role.into());
+        let stored = user_roles::role(engine);
+        // Written as in the partial index.
+        conditions += &format!(" AND {stored} IS NOT NULL AND {stored} = ${}", values.len());
+    }
     let mut require = |column: &str, value: Option<&str>| {
         if let Some(value) = value {
             values.push(value.into());

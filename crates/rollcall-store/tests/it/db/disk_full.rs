@@ -109,7 +109,7 @@ async fn what_does_not_fit_any_more_is_not_done_and_said_on_postgresql() {
     };
     let [_, _, before] = counted();
     let with = |created| [created, created, before + created];
-    disk.leave(128 << 10).unwrap();
+    disk.leave(256 << 10).unwrap();
     let (created, full) = fill(&store, 900).await;
     assert!(
         created > 0 && matches!(full, StoreError::Unavailable(_)),
