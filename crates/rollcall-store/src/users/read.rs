@@ -324,14 +324,9 @@ pub(crate) fn page_of_idle(
 fn conditions(engine: Engine, filter: &UserFilter, values: &mut Vec<Value>) -> String {
     let mut conditions = String::new();
     if let Some(role) = &filter.role {
-        let role = match engine {
-            Engine::Sqlite => role.clone(),
-            Engine::Postgres => serde_json::Value::from(role.as_str()).to_string(),
-        };
-        values.push(role.into());
-        let stored = user_roles::role(engine);
-        // Written as in the partial index.
-        conditions += &format!(" AND {stored} IS NOT NULL AND {stored} = ${}", values.len());
+        let (condition, of_role) = user_roles::condition(engine, role, values.len() + 1);
+        conditions += &format!(" AND {condition}");
+        values.extend(of_role);
     }
     let mut require = |column: &str, value: Option<&str>| {
         if let Some(value) = value {
