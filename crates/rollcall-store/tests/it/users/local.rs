@@ -621,6 +621,7 @@ async fn a_list_by_role_has_those_who_have_exactly_this_role(engine: Engine) {
         "member",
         "Member",
         "a\"b",
+        "a\"c",
         "a\\",
         "a\\\"",
         "a",
