@@ -73,7 +73,7 @@ impl Retention {
         let mut all = 0;
         let finished = loop {
             let mut deleted = self.worker.erase_left(now).await?;
-            for sweep in Sweep::all() {
+            for &sweep in Sweep::ALL {
                 deleted += store.sweep(sweep, &kept, now).await?;
             }
             all += deleted;

@@ -56,6 +56,24 @@ fn generated_table_of_the_kinds_is_what_they_say() {
     );
 }
 
+/// What is written by hand about each kind has a column for it.
+#[test]
+fn generated_table_and_the_one_by_hand_have_the_same_kinds() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rollcall-ldap/README.md");
+    let text = fs::read_to_string(&readme).unwrap();
+    let (_, after) = text.split_once(END).unwrap();
+    let head = after.lines().find(|line| line.starts_with("| |")).unwrap();
+    let mut columns: Vec<&str> = head
+        .split('|')
+        .map(str::trim)
+        .filter(|cell| !cell.is_empty())
+        .collect();
+    let mut kinds: Vec<&str> = Dialect::ALL.iter().map(|dialect| dialect.row().name).collect();
+    columns.sort_unstable();
+    kinds.sort_unstable();
+    assert_eq!(columns, kinds);
+}
+
 fn table() -> String {
     let mut table = "\n| kind | tried on | stable id, the best first | the account's state is read from |\n\
                      |---|---|---|---|\n"

@@ -35,9 +35,23 @@ pub enum Goes {
     Never(&'static str),
 }
 
-/// What is deleted because of its age, a little at a time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Sweep {
+/// Defines the sweeps and the list of all, which so cannot lack one.
+macro_rules! sweeps {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What is deleted because of its age, a little at a time.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Sweep {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Sweep {
+            /// All, in the order in which they are carried out.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+sweeps! {
     /// Runs that ended.
     Runs,
     /// User events.
@@ -52,19 +66,6 @@ pub enum Sweep {
     CreateRequests,
     /// Mails that nobody sent.
     Mail,
-}
-
-impl Sweep {
-    /// All sweeps that any table names, in the order of their declaration.
-    pub fn all() -> Vec<Self> {
-        let mut all: Vec<Self> = Vec::new();
-        for sweep in TABLES.iter().filter_map(|table| table.swept) {
-            if !all.contains(&sweep) {
-                all.push(sweep);
-            }
-        }
-        all
-    }
 }
 
 /// The statements that delete the rows that go with a tenant, in this order. Each takes the tenant as its value.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rollcall_store::{Goes, Recorded, TABLES, Table};
+use rollcall_store::{Goes, Recorded, Sweep, TABLES, Table};
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 
 use crate::engine::{Engine, on_both};
@@ -113,6 +113,16 @@ impl Schema {
         let (names, values) = (names.join(", "), values.collect::<Vec<_>>().join(", "));
         let sql = format!("INSERT INTO {} ({names}) VALUES ({values})", table.name);
         self.connection.execute_unprepared(&sql).await.unwrap();
+    }
+}
+
+#[test]
+fn every_sweep_is_of_a_table() {
+    for sweep in Sweep::ALL {
+        assert!(
+            TABLES.iter().any(|table| table.swept == Some(*sweep)),
+            "{sweep:?}"
+        );
     }
 }
 
