@@ -37,6 +37,7 @@ use crate::hidden_state;
 use crate::run::Source;
 use crate::worker::Worker;
 use rollcall_service::resource::about;
+use rollcall_service::role::Rules;
 
 /// Entries of each search after which counting stops.
 const COUNT_LIMIT: u32 = 10_000;
@@ -213,16 +214,9 @@ impl Worker {
 
         let end = Instant::now() + span.left();
         let sampled = Sampled::take(&reader, searches.samples, sample_size);
-        let (rule_stages, roles) = role_rules::check(
-            &handle,
-            dialect,
-            &subject.settings,
-            naming_contexts,
-            &searches.schema,
-            sampled.dns(),
-            end,
-        )
-        .await;
+        let rules = Rules::new(&handle, dialect, naming_contexts, &subject.settings);
+        let (rule_stages, roles) =
+            role_rules::check(&rules, &subject.settings, &searches.schema, sampled.dns(), end).await;
         report.stages.extend(rule_stages);
         let is_exact = |count: &Option<Count>| count.is_some_and(|count| count.exact);
         let max_entries = self.settings.runs.max_entries;
@@ -262,16 +256,7 @@ impl Worker {
             .users_by_external_ids(subject.tenant, &subject.settings.directory, &sampled.ids())
             .await?;
         report.stages.push(overlaps(subject, &known));
-        Ok(sampled.show(
-            &reader,
-            &forecast,
-            &roles,
-            &subject.settings,
-            subject.tenant,
-            subject.id(),
-            &known,
-            span.time,
-        ))
+        Ok(sampled.show(subject, &reader, &forecast, &roles, &known, span.time))
     }
 
     pub(super) async fn stored_sync(&self, tenant: &TenantId, id: &UserSyncId) -> Result<UserSync, Error> {

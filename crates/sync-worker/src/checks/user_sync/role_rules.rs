@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rollcall_core::check::{Stage, StageKind, StageResult};
-use rollcall_core::dialect::Dialect;
 use rollcall_core::filter::{Filter, Undefined};
 use rollcall_core::role::{RoleFinding, RuleAnswer};
 use rollcall_core::schema::Schema;
 use rollcall_core::user_sync::{RoleCondition, RoleRule, UserSyncSettings};
 use rollcall_core::wording::counted;
-use rollcall_ldap::LdapDirectory;
 use rollcall_service::role::{Person, RuleProblem, RuleProblemKind, Rules};
 use tokio::time::Instant;
 
@@ -45,15 +43,12 @@ impl Roles {
 
 /// One stage for each rule, and the role that the first matching rule gives.
 pub(super) async fn check(
-    directory: &LdapDirectory,
-    dialect: Dialect,
+    rules: &Rules<'_>,
     settings: &UserSyncSettings,
-    naming_contexts: &[String],
     schema: &Schema,
     dns: Vec<String>,
     deadline: Instant,
 ) -> (Vec<Stage>, Roles) {
-    let rules = Rules::new(directory, dialect, naming_contexts, settings);
     let people: Vec<Person<'_>> = dns.iter().map(|dn| Person::at(dn)).collect();
     let mut answers = vec![Vec::new(); dns.len()];
     let mut stages = Vec::new();

@@ -12,10 +12,10 @@ use rollcall_core::person;
 use rollcall_core::reader::EntryReader;
 use rollcall_core::revision::Revision;
 use rollcall_core::user::{Origin, User};
-use rollcall_core::user_sync::UserSyncSettings;
 use rollcall_proto::convert::sync_run;
 use rollcall_proto::v1;
 
+use super::Subject;
 use super::forecast::Forecast;
 use super::role_rules::Roles;
 
@@ -58,22 +58,17 @@ impl Sampled {
     }
 
     /// What the entries would become. `known` are the entries' users, where there are any.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "each of them is a part of the name or the answer"
-    )]
     pub(super) fn show(
         self,
+        subject: &Subject<'_>,
         reader: &EntryReader,
         forecast: &Forecast,
         roles: &Roles,
-        settings: &UserSyncSettings,
-        tenant: &TenantId,
-        user_sync: Option<&UserSyncId>,
         known: &[User],
         now: DateTime<Utc>,
     ) -> Vec<v1::SampleEntry> {
-        let directory = &settings.directory;
+        let Subject { tenant, settings, .. } = subject;
+        let (user_sync, directory) = (subject.id(), &settings.directory);
         let show = |(entry, id): (Entry, Result<ExternalId, Box<Issue>>)| {
             let role = roles.of(&entry.dn);
             let is_not_a_person = reader.not_a_person(&entry).is_some();
