@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rollcall_proto::v1;
-use rollcall_testkit::{Ldif, Postgres, Slapd, TestCa};
+use rollcall_testkit::{Postgres, Slapd, TestCa};
 use system_tests::bench::{build_release, cpu_by_program, median, percentile, table};
 use system_tests::chart::{Chart, Series};
 use system_tests::load::{Crowd, Until, log_in, log_in_until};
 use system_tests::{Backend, System};
 
-const BASE: &str = "dc=rollcall,dc=test";
 const PEOPLE: usize = 10_000;
 const CALLERS: [usize; 3] = [1, 8, 32];
 const ROUNDS: usize = 5;
@@ -67,7 +66,7 @@ fn main() -> Result<()> {
     postgres.sql("postgres", "create database rollcall")?;
     let files = tempfile::tempdir()?;
     let ca = TestCa::new()?;
-    let slapd = company(&ca)?;
+    let slapd = Crowd::directory(PEOPLE, &ca)?;
     let limit = Limit::compile(files.path(), &ca, &slapd)?;
     let stores = [
         ("SQLite", Backend::Sqlite),
@@ -157,28 +156,10 @@ fn point(callers: usize, rounds: &[Round]) -> (f64, f64) {
     (callers as f64, median(&rates))
 }
 
-fn company(ca: &TestCa) -> Result<Slapd> {
-    let mut ldif = Ldif::new();
-    ldif.entry(&people_dn())
-        .attribute("objectClass", "organizationalUnit")
-        .attribute("ou", "People");
-    Slapd::builder()
-        .base_dn(BASE)
-        .certificate(ca.loopback_server()?)
-        .ldif(ldif.as_str())
-        .ldif(&Crowd::ldif(PEOPLE, &people_dn()))
-        .quiet()
-        .start()
-}
-
-fn people_dn() -> String {
-    format!("ou=People,{BASE}")
-}
-
 /// Both services as shipped, with everybody synced, and warm.
 async fn system(backend: Backend, slapd: &Slapd, ca: &TestCa) -> Result<(System, Crowd)> {
     let system = System::start_as_shipped(backend, &[slapd.tls_address().port()]).await?;
-    let tenant = system.connect("acme", slapd, ca, &people_dn()).await?;
+    let tenant = system.connect("acme", slapd, ca, Crowd::PEOPLE_DN).await?;
     let sync = format!("{tenant}/userSyncs/staff");
     let run = system.run(&sync, v1::SyncRunMode::Apply).await?;
     let people = PEOPLE;
@@ -269,7 +250,7 @@ impl<'a> Limit<'a> {
         let output = Command::new(&self.program)
             .arg(self.slapd.tls_url())
             .arg(&self.ca_file)
-            .args([&self.slapd.service_dn(), &people_dn()])
+            .args([&self.slapd.service_dn(), Crowd::PEOPLE_DN])
             .args([PEOPLE, callers].map(|number| number.to_string()))
             .arg(ROUND.as_millis().to_string())
             .env("SERVICE_PASSWORD", self.slapd.service_password())

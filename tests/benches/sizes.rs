@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rollcall_proto::v1;
-use rollcall_testkit::{Ldif, Postgres, Slapd, TestCa, wait_for};
+use rollcall_testkit::{Postgres, Slapd, TestCa, wait_for};
 use system_tests::bench::{build_release, table};
 use system_tests::load::{Crowd, Until, log_in_until};
 use system_tests::{Backend, System};
 
-const BASE: &str = "dc=rollcall,dc=test";
 const PEOPLE: usize = 10_000;
 const CALLERS: usize = 8;
 /// Longest time for everybody to log in once.
@@ -50,7 +49,7 @@ async fn main() -> Result<()> {
         build_release()?;
     }
     let ca = TestCa::new()?;
-    let slapd = company(&ca)?;
+    let slapd = Crowd::directory(PEOPLE, &ca)?;
     let postgres = Postgres::start_durable()?;
     postgres.sql("postgres", "create database rollcall")?;
     let ports = [slapd.tls_address().port()];
@@ -81,7 +80,7 @@ async fn main() -> Result<()> {
 
 impl Measured<'_> {
     async fn measure(&self, slapd: &Slapd, ca: &TestCa, rows: &mut Vec<Vec<String>>) -> Result<()> {
-        let tenant = self.system.connect("acme", slapd, ca, &people_dn()).await?;
+        let tenant = self.system.connect("acme", slapd, ca, Crowd::PEOPLE_DN).await?;
         let mut before = self.sizes().await?;
         self.run(&tenant).await?;
         before = self.tell("a user", PEOPLE, before, rows).await?;
@@ -170,22 +169,4 @@ impl Measured<'_> {
         };
         said.trim().parse().with_context(|| format!("no number: {said}"))
     }
-}
-
-fn people_dn() -> String {
-    format!("ou=People,{BASE}")
-}
-
-fn company(ca: &TestCa) -> Result<Slapd> {
-    let mut ldif = Ldif::new();
-    ldif.entry(&people_dn())
-        .attribute("objectClass", "organizationalUnit")
-        .attribute("ou", "People");
-    Slapd::builder()
-        .base_dn(BASE)
-        .certificate(ca.loopback_server()?)
-        .ldif(ldif.as_str())
-        .ldif(&Crowd::ldif(PEOPLE, &people_dn()))
-        .quiet()
-        .start()
 }

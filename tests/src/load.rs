@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use rollcall_proto::v1;
 use rollcall_proto::v1::auth_service_client::AuthServiceClient;
 use rollcall_proto::v1::authenticate_response::Outcome;
-use rollcall_testkit::Ldif;
+use rollcall_testkit::{Ldif, Slapd, TestCa};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
@@ -57,6 +57,27 @@ impl Measured {
 }
 
 impl Crowd {
+    /// Where [`Crowd::directory`] has its people.
+    pub const PEOPLE_DN: &str = "ou=People,dc=rollcall,dc=test";
+
+    /// A directory with these people, which writes no log.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn directory(people: usize, ca: &TestCa) -> Result<Slapd> {
+        let mut ldif = Ldif::new();
+        ldif.entry(Self::PEOPLE_DN)
+            .attribute("objectClass", "organizationalUnit")
+            .attribute("ou", "People");
+        Slapd::builder()
+            .base_dn("dc=rollcall,dc=test")
+            .certificate(ca.loopback_server()?)
+            .ldif(ldif.as_str())
+            .ldif(&Self::ldif(people, Self::PEOPLE_DN))
+            .quiet()
+            .start()
+    }
+
     /// These people below `parent`, as `inetOrgPerson` entries.
     pub fn ldif(people: usize, parent: &str) -> String {
         let mut ldif = Ldif::new();
