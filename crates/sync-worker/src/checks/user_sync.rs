@@ -7,6 +7,7 @@ mod foretold;
 pub(super) mod kept;
 pub(super) mod role_rules;
 mod samples;
+mod subject;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use rollcall_core::entry::Entry;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::survey::Survey;
-use rollcall_core::user_sync::{UserSync, UserSyncSettings};
+use rollcall_core::user_sync::UserSync;
 use rollcall_ldap::{Count, LdapDirectory, ReadRequest, RootDse, SearchesToCheck, check_searches};
 use rollcall_proto::convert::check::{CheckUserSync, UserSyncTarget};
 use rollcall_proto::resource_name;
@@ -32,6 +33,7 @@ use tokio::time::Instant;
 use self::forecast::{Forecast, Forecaster};
 use self::kept::Kept;
 use self::samples::Sampled;
+use self::subject::Subject;
 use super::Span;
 use crate::hidden_state;
 use crate::run::Source;
@@ -47,20 +49,6 @@ const MAX_PROBES: usize = 30;
 const RESERVE: Duration = Duration::from_secs(1);
 /// The parts that are tried once the connection works.
 const LATER: [CheckPart; 2] = [CheckPart::Searches, CheckPart::Entries];
-
-/// The user sync that is tried.
-struct Subject<'a> {
-    tenant: &'a TenantId,
-    /// The stored user sync that is tried, or that the draft is to become.
-    stored: Option<UserSync>,
-    settings: UserSyncSettings,
-}
-
-impl Subject<'_> {
-    fn id(&self) -> Option<&UserSyncId> {
-        self.stored.as_ref().map(|sync| &sync.id)
-    }
-}
 
 impl Worker {
     /// CheckUserSync.

@@ -15,9 +15,9 @@ use rollcall_core::user::{Origin, User};
 use rollcall_proto::convert::sync_run;
 use rollcall_proto::v1;
 
-use super::Subject;
 use super::forecast::Forecast;
 use super::role_rules::Roles;
+use super::subject::Subject;
 
 /// Entries taken from all searches alternately, each person once.
 pub(super) struct Sampled {
