@@ -47,7 +47,7 @@ type Written = [Option<SystemTime>; 2];
 
 struct Names {
     hosts: Hosts,
-    /// `None` if no name server is cached.
+    /// `None` if no name server is known.
     dns: Option<TokioResolver>,
 }
 

@@ -5,8 +5,8 @@
 //!
 //! On PostgreSQL other sessions can lock rows: a replica that froze, for as long as the server lets it. So the writer
 //! waits for locked rows only briefly. Then it does the batch tenant by tenant, and tenants whose rows are held go on
-//! in a queue of their own ([`tenant_queues`](super::tenant_queues)). Refusals have a task of their own there: they need the slower kind
-//! of commit, and a flood of them must not slow logins down.
+//! in a queue of their own ([`tenant_queues`](super::tenant_queues)). Refusals have a task of their own there: they
+//! need the slower kind of commit, and a flood of them must not slow logins down.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

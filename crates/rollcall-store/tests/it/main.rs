@@ -57,6 +57,7 @@ mod runs {
     mod plan;
 }
 mod users {
+    mod by_role;
     mod event_changes;
     mod feed;
     mod id_kinds;

@@ -2,7 +2,6 @@
 
 use rollcall_core::event::EventType;
 use rollcall_core::feed::Mark;
-use rollcall_core::field::TextField;
 use rollcall_core::id::UserId;
 use rollcall_core::identifier::Holder;
 use rollcall_core::revision::Revision;
@@ -28,11 +27,15 @@ on_both! {
     blocks_last,
     of_two_who_block_at_once_one_knows_the_user,
     lists_filter,
-    a_list_by_role_has_those_who_have_exactly_this_role,
     the_users_of_all_tenants_are_one_list,
 }
 
-async fn create(store: &Store, tenant: &str, number: u128, profile: Profile) -> Result<User, StoreError> {
+pub(crate) async fn create(
+    store: &Store,
+    tenant: &str,
+    number: u128,
+    profile: Profile,
+) -> Result<User, StoreError> {
     let user = NewUser {
         id: user_id(number),
         profile,
@@ -611,67 +614,6 @@ async fn lists_filter(engine: Engine) {
         [user_id(3), user_id(1)]
     );
     assert_eq!(store.count_users(&acme(), &sync_id("staff")).await.unwrap(), 2);
-}
-
-/// The role is found within a text, so other texts try to look like it.
-async fn a_list_by_role_has_those_who_have_exactly_this_role(engine: Engine) {
-    let store = engine.store().await;
-    set_up(&store).await;
-    let roles = [
-        "member",
-        "Member",
-        "a\"b",
-        "a\"c",
-        "a\\",
-        "a\\\"",
-        "a",
-        "\u{1f389} rôle",
-        "\",\"role\":\"a",
-    ];
-    let mut people = Vec::new();
-    for (number, role) in (1..).zip(roles) {
-        let mut with_role = Profile {
-            role: role.into(),
-            custom: [("role".to_owned(), "boss".to_owned())].into(),
-            ..profile(&format!("user{number}"))
-        };
-        with_role.set_text(TextField::DisplayName, Some("\0\",\"role\":\"boss\",\"".into()));
-        people.push(create(&store, "acme", number, with_role).await.unwrap());
-    }
-    let of_role = |role: &str| UserFilter {
-        role: Some(role.to_owned()),
-        ..UserFilter::default()
-    };
-    for user in people {
-        let found = store
-            .list_users(&acme(), &of_role(&user.profile.role), &all())
-            .await;
-        assert_eq!(
-            found.unwrap().items,
-            std::slice::from_ref(&user),
-            "{}",
-            user.profile.role
-        );
-    }
-    for nobody in ["boss", "", "MEMBER"] {
-        let found = store.list_all_users(&of_role(nobody), &all()).await.unwrap();
-        assert_eq!(found.items, [], "{nobody}");
-    }
-    // Whoever writes a user, the list follows.
-    let update = Profile {
-        role: "boss".into(),
-        ..profile("user1")
-    };
-    let record = Recorded::by_nobody(at(2));
-    let (acme, id) = (acme(), user_id(1));
-    store
-        .update_local_user(&acme, id, None, &update, false, record)
-        .await
-        .unwrap();
-    let found = store.list_users(&acme, &of_role("boss"), &all()).await.unwrap();
-    assert_eq!(found.items.iter().map(|user| user.id).collect::<Vec<_>>(), [id]);
-    let found = store.list_users(&acme, &of_role("member"), &all()).await.unwrap();
-    assert_eq!(found.items, []);
 }
 
 async fn the_users_of_all_tenants_are_one_list(engine: Engine) {
